@@ -1,0 +1,121 @@
+# mod_iip: see README.md. Everything is built below build/; nothing else is written.
+#
+#   make            build/mod_iip.so, build/iip (the module without a server), build/libiip.a
+#   make deps       install what building, testing and the demo need (Debian, as root)
+#   make demo       sample pyramids, a private httpd on loopback, a viewer page
+#   make check      all tests            make lint | asan | tsan | valgrind | fuzz | bench
+#   make install    module and header into httpd (apxs)
+#
+# Variants are the same build in another folder with other flags: make BUILD=build/asan SAN=address,undefined
+
+BUILD   ?= build
+SAN     ?=
+APXS    ?= apxs
+DEPS    := tests/deps.sh
+PYTHON  := /usr/bin/python3
+
+ifeq ($(filter deps demo check install-deps clean,$(MAKECMDGOALS)),)
+ifeq ($(shell command -v $(APXS)),)
+$(error $(APXS) is missing: run "make deps" as root first, or name it by APXS=)
+endif
+endif
+
+CC         := $(or $(CC_OVERRIDE),$(shell $(APXS) -q CC 2>/dev/null),gcc)
+HTTPD_INC  := $(shell $(APXS) -q INCLUDEDIR 2>/dev/null)
+APR_FLAGS  := $(shell apr-1-config --includes --cppflags 2>/dev/null)
+APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
+LIBS_NEEDED := libtiff-4 libjpeg libpng
+LIB_CFLAGS := $(shell pkg-config --cflags $(LIBS_NEEDED) 2>/dev/null)
+LIB_LIBS   := $(shell pkg-config --libs $(LIBS_NEEDED) 2>/dev/null) -lm -lpthread
+
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+            -Wno-unused-parameter -Werror
+CFLAGS   ?= -O2 -g
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DIIP_ASAN)
+# PLAIN_C=1 leaves out every vectorised loop: the plain twins are built and tested by it
+ALLFLAGS  = -std=gnu11 -fPIC -fvisibility=hidden -fstack-protector-strong $(WARN) $(CFLAGS) $(SANFLAGS) \
+            $(if $(PLAIN_C),-DIIP_PLAIN_C) -Isrc $(APR_FLAGS) $(LIB_CFLAGS) $(EXTRA)
+
+CORE_SRC := $(sort $(filter-out src/httpd/% src/tool/%,$(wildcard src/*.c src/*/*.c)))
+MOD_SRC  := mod_iip.c $(sort $(wildcard src/httpd/*.c))
+TOOL_SRC := $(wildcard src/tool/*.c)
+CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/%.o)
+MOD_OBJ  := $(MOD_SRC:%.c=$(BUILD)/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o)
+UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+all: $(BUILD)/mod_iip.so $(BUILD)/libiip.a $(BUILD)/iip
+
+$(BUILD)/libiip.a: $(CORE_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+# Symbols of httpd and apr resolve when httpd loads the module
+$(BUILD)/mod_iip.so: $(MOD_OBJ) $(BUILD)/libiip.a
+	$(CC) -shared $(CFLAGS) $(SANFLAGS) -o $@ $(MOD_OBJ) $(BUILD)/libiip.a $(LIB_LIBS)
+
+$(BUILD)/iip: $(TOOL_OBJ) $(BUILD)/libiip.a
+	$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $$(apr-1-config --link-ld)
+
+$(MOD_OBJ): ALLFLAGS += -I$(HTTPD_INC) $(APU_FLAGS)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libiip.a
+	@mkdir -p $(@D)
+	$(CC) $(ALLFLAGS) -Itests/unit -MMD -MP -o $@ $< $(BUILD)/libiip.a $(LIB_LIBS) -lcmocka $$(apr-1-config --link-ld)
+
+# A fuzz target is LLVMFuzzerTestOneInput alone; replay.c runs it over files, clang's libFuzzer over everything
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(BUILD)/libiip.a
+	@mkdir -p $(@D)
+	$(CC) $(ALLFLAGS) -MMD -MP -o $@ $< $(if $(LIBFUZZER),-fsanitize=fuzzer,tests/fuzz/replay.c) $(BUILD)/libiip.a $(LIB_LIBS) \
+	  $$(apr-1-config --link-ld)
+
+units: $(UNITS)
+fuzzers: $(FUZZERS)
+
+deps:
+	sh $(DEPS)
+
+lint: $(BUILD)/iip
+	sh tests/lint.sh $(BUILD)
+
+check:
+	sh $(DEPS) quiet
+	$(PYTHON) tests/run.py
+
+demo:
+	sh $(DEPS) demo
+	$(MAKE) --no-print-directory all
+	$(PYTHON) tests/demo/demo.py
+
+asan:
+	$(MAKE) BUILD=build/asan SAN=address,undefined all units fuzzers
+	$(PYTHON) tests/run.py --only asan
+
+tsan:
+	$(MAKE) BUILD=build/tsan SAN=thread all units
+	$(PYTHON) tests/run.py --only tsan
+
+valgrind: all
+	$(PYTHON) tests/run.py --only valgrind
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	$(MAKE) BUILD=build/libfuzzer CC_OVERRIDE=clang LIBFUZZER=1 SAN=fuzzer-no-link,address,undefined fuzzers
+	sh tests/fuzz/long.sh build/libfuzzer/fuzz $(FUZZ_SECONDS)
+
+bench: all
+	$(PYTHON) tests/bench/bench.py
+
+install: all
+	$(APXS) -i -n iip $(BUILD)/mod_iip.so
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.PHONY: all units fuzzers deps lint check demo asan tsan valgrind fuzz bench install clean

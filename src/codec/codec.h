@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Two tables: decoders and encoders. A format = one file and one or two rows in table.c, no other edits.
+ *
+ * How to add a format: copy the shape of png.c; fill the vtable; add the row in table.c; add a fuzz target row in
+ * tests/fuzz and pictures in tests/data/make_data.py. */
+#ifndef IIP_CODEC_H
+#define IIP_CODEC_H
+#include "source/source.h"
+
+#define IIP_MAX_LEVELS 32
+#define IIP_MAX_SIDE   INT64_C(2147483647)
+#define IIP_MAX_CELL   (64u << 20) /* bytes of one decoded tile or strip cell; more is IIP_E_FORMAT */
+
+/* A stored (or virtual) resolution. tile_w x tile_h are the cells its pixels are read and kept in: the stored tiles, or for
+ * strips, scanlines and whole-picture formats full-width cells (tile_w == w) of at most some 2 MiB. */
+typedef struct {
+    int64_t w, h;
+    int64_t tile_w, tile_h;
+} iip_level;
+
+typedef enum { IIP_GREY, IIP_RGB, IIP_LAB, IIP_CMYK, IIP_MULTIBAND } iip_space;
+
+/* A parsed header. Immutable once published; lives in its own pool. Decoders fill it in stored orientation and leave
+ * orientation as the tag says; iip_info_upright() then turns the geometry, and cells.c turns the pixels. */
+typedef struct {
+    int         levels;
+    iip_level   level[IIP_MAX_LEVELS]; /* [0] = full resolution, then strictly smaller */
+    int         virtual_from;          /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
+    int         tiled;                 /* stored in tiles that clients should ask for */
+    int         pages;
+    int         bands; /* of what read() delivers, alpha included */
+    int         bits;  /* stored per sample */
+    iip_sample  sample;
+    iip_space   space;
+    int         alpha;       /* the last band is straight (not premultiplied) alpha */
+    int         bilevel;     /* 1 bit per pixel: still IIP_GREY with 0 and 255 */
+    int         orientation; /* EXIF/TIFF 1..8 */
+    int         layers;
+    size_t      hold;      /* bytes a reader keeps for any read at all (a progressive JPEG's coefficients), 0 = none */
+    double      decode_cost; /* relative to a baseline JPEG pixel; 1 = same */
+    const float *min, *max; /* per band, or NULL */
+    const void *icc;
+    size_t      icc_len;
+    const void *xmp;
+    size_t      xmp_len;
+    double      res_x, res_y; /* pixels per cm, 0 = unknown */
+} iip_info;
+
+/* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
+void iip_info_upright(iip_info *info);
+
+/* Pixels, interleaved, top row first. Rows are stride bytes apart. */
+typedef struct {
+    int64_t        w, h;
+    int            bands;
+    iip_sample     sample;
+    size_t         stride;
+    unsigned char *px;
+} iip_raster;
+
+size_t iip_sample_size(iip_sample s); /* bytes */
+
+/* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
+typedef struct {
+    const void *mem;
+    int64_t     off;
+    size_t      len;
+} iip_span;
+
+typedef struct iip_reader iip_reader_t; /* defined by each decoder in its own file */
+
+enum {
+    IIP_DEC_SERIAL = 1,  /* library state is global: calls are serialised for this decoder */
+    IIP_DEC_TRUSTED = 2, /* only for sources the administrator owns, not for fetched jobs */
+};
+
+typedef struct iip_decoder {
+    int         abi; /* IIP_CODEC_ABI */
+    const char *name;
+    unsigned    flags;
+    int         priority; /* sniff order, high first: cheap and certain tests first */
+    /* MUST. 0..100 from the first bytes (up to IIP_SNIFF of them); no I/O. */
+    int (*sniff)(const unsigned char *head, size_t n);
+    /* MUST. Reads headers only. Everything is allocated from p and torn down by its cleanups; after a failure the caller
+     * destroys p, nothing else. Refuses by the header what breaks spec/security.md section 4 (IIP_E_FORMAT).
+     * s outlives the reader. page -1 = the default one; IIP_E_NOT_FOUND if there is no such page. */
+    iip_status (*open)(iip_reader_t **r, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p, iip_error *e);
+    /* MUST. Fills *out (zeroed by the caller); what it points to is copied into p. */
+    iip_status (*info)(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e);
+    /* MUST. Decodes exactly `want` (stored orientation, inside one cell of the level's grid, often the whole cell) into
+     * out: out->w, h = want.w, h; bands and sample as info says; stride may exceed the row. One thread per reader at a time.
+     * Cells are usually asked downwards: a sequential format keeps its place between calls. After a failure the
+     * reader is thrown away. Missing data (empty tile) is background: 0, or 0 alpha where there is one, white for grey and RGB. */
+    iip_status (*read)(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e);
+    /* MAY be NULL. The stored bytes of one whole interior tile as a stand-alone file of format *f: up to 3 spans,
+     * e.g. TIFF/JPEG = tables from memory + the bytes of the file. Memory is the reader's: copy before it is given back.
+     * IIP_E_FEATURE if it cannot be. */
+    iip_status (*raw)(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *f, iip_span span[3], int *n,
+                      iip_error *e);
+} iip_decoder;
+
+#define IIP_SNIFF 64
+
+/* Where an encoder's bytes go. */
+typedef struct iip_sink {
+    iip_status (*write)(struct iip_sink *k, const void *p, size_t n, iip_error *e);
+} iip_sink;
+
+typedef struct {
+    int         quality; /* in the encoder's range */
+    const void *icc;
+    size_t      icc_len; /* 0 = none */
+    const void *xmp;
+    size_t      xmp_len;
+    double      res_x, res_y; /* pixels per cm of the answer, 0 = unknown */
+    int         bilevel;      /* pixels are 0 and 255 only: 1 bit where the format has it */
+} iip_enc_opts;
+
+typedef struct iip_writer iip_writer_t;
+
+typedef struct iip_encoder {
+    int         abi;
+    iip_format  format;
+    const char *name, *ext, *mime; /* "jpeg", "jpg", "image/jpeg" */
+    int         q_min, q_max, q_default;
+    unsigned    samples;  /* bit set 1u << iip_sample it accepts */
+    int         alpha;    /* takes 2 and 4 bands; else the pipeline flattens to 1 or 3 */
+    int64_t     max_side; /* pixels the format can hold */
+    int         whole;    /* all rows at once, or bytes in front depend on those behind: the core collects them */
+    int         cost;     /* bytes a pixel it then holds */
+    /* shape: w, h, bands, sample; px unused. */
+    iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
+                        iip_error *e);
+    iip_status (*rows)(iip_writer_t *w, const iip_raster *strip, iip_error *e);
+    iip_status (*end)(iip_writer_t *w, iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
+} iip_encoder;
+
+#define IIP_CODEC_ABI 1
+/* The decoder that is surest of these first bytes, or NULL. */
+const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n);
+const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not built */
+const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
+const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
+void               iip_decoder_add(const iip_decoder *d);       /* before the first request only */
+
+/* exif.c: orientation (1..8) from a TIFF-structured EXIF block (after "Exif\0\0"); 1 if absent or damaged. */
+int iip_exif_orientation(const unsigned char *p, size_t n);
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Names of files (spec/security.md section 3): decoded once, refused, never repaired. Pure functions. */
+#ifndef IIP_PATH_H
+#define IIP_PATH_H
+#include "iip.h"
+/* Percent-decodes s once into memory of p; '+' stays '+'. NULL if an escape is malformed or gives NUL. */
+const char *iip_path_decode(const char *s, size_t n, apr_pool_t *p);
+/* 1 if a decoded name may meet a file system: no control octet, backslash, empty, "." or ".." segment, segment that begins with
+ * a dot, leading slash, more than 1024 octets, more than 32 segments, invalid UTF-8, scheme or drive prefix. */
+int iip_path_good(const char *name);
+/* Encodes an identifier for id, Location and Link (spec/iiif.md R10): unreserved and : ; , ! $ & ' ( ) * + = bare, the rest %XX. */
+const char *iip_path_encode(const char *name, apr_pool_t *p);
+/* Splits an undecoded path at '/', doubled slashes as one, no empty segments; a trailing slash sets *slash. Segments are
+ * copies in p, not decoded. Their number, or -1 if over max. */
+int iip_path_split(const char *path, const char **seg, int max, int *slash, apr_pool_t *p);
+#endif

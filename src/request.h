@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a request means for a given image: region, size, level, cost, canonical line. Pure functions. */
+#ifndef IIP_REQUEST_H
+#define IIP_REQUEST_H
+#include "codec/codec.h"
+
+/* A request with everything at its default: whole image, its own size, no operation, settings set. */
+void iip_request_init(iip_request *rq, const iip_settings *set);
+
+/* Fills src, out_w, out_h, level (and quality, where it was -1) from the upright info. Rules: spec/iiif.md sections 2 to 4;
+ * all arithmetic on exact integers. Checks the limits: IIP_E_RANGE, IIP_E_LIMIT (also estimated memory and source pixels),
+ * IIP_E_FEATURE (growth while upscaling is off). */
+iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_limits *lim, iip_error *e);
+
+/* Size w x h (of a region) brought under the limits, aspect kept, at least 1 (spec/iiif.md R20); grow: up to them. */
+void iip_size_limit(int64_t w, int64_t h, const iip_limits *lim, int grow, int64_t *ow, int64_t *oh);
+
+/* The resolved request and its K settings as one line, numbers as exact text: equal lines are equal bytes of one source
+ * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request. */
+#define IIP_LINE_MAX 2048
+size_t iip_request_line(const iip_request *rq, char *out, size_t room);
+
+/* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a tile
+ * of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact is 1: then
+ * pixels are copied one to one, a missing last row or column is the one before it (R35). */
+typedef struct {
+    double x, y, w, h;
+    int    exact;
+} iip_window;
+void iip_request_window(const iip_request *rq, const iip_info *info, iip_window *win);
+
+/* 1 if it is exactly one whole interior stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from the full
+ * size, so the scale of a level is round(W / its width); edge tiles are stored padded and must be cut, hence 0. */
+int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty);
+
+/* Size of the answer after rotation (spec/iiif.md R25). */
+void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h);
+
+/* Bytes the work will hold at its peak, and source pixels it decodes. */
+int64_t iip_request_memory(const iip_request *rq, const iip_info *info);
+int64_t iip_request_pixels(const iip_request *rq, const iip_info *info);
+
+/* 1 if the answer is sent while it is made (JPEG and PNG over 4 Mpx, architecture section 4). */
+int iip_request_streams(const iip_request *rq);
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every directive, once. settings.c makes of these lists: the structs, unset, merge, defaults and the setters from text;
+ * httpd/config.c the command table; `iip -D` the README's directive table; tests and the tool set them by name.
+ *
+ * To add a directive: one row here. A new KIND needs its C type below and its row in settings.c. */
+#ifndef IIP_SETTINGS_H
+#define IIP_SETTINGS_H
+#include "iip.h"
+#include <apr_network_io.h>
+
+/* An IIPRoot. path as written (made absolute against ServerRoot); prefix: the Location's own path, no trailing slash.
+ * fd: O_PATH|O_DIRECTORY, opened by each child as User; -1 when it could not be. number: from 1, its place in the
+ * configuration; part of each identity read through it. */
+typedef struct iip_root {
+    const char      *path, *prefix;
+    int              fd;
+    unsigned         number;
+    int              follow, absolute;
+    struct iip_root *next;
+} iip_root;
+
+/* A limit a .htaccess may only lower: the administrator's value (last wins) and the cap of all .htaccess on the way
+ * (smallest wins); the smaller is in force, so merging order does not matter. 0 = no limit, counts as largest. -1 unset. */
+typedef struct {
+    iip_pair admin, cap;
+} iip_lower;
+
+typedef struct {
+    int of[IIP_FMT_COUNT]; /* -1 unset */
+} iip_qualities;
+
+enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
+enum { IIP_PROFILE_EMBED, IIP_PROFILE_STRIP };
+enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
+
+/* X(directive, member, KIND, scope, default, key, arguments, help)
+ * scope: S main server only; D server, virtual host, Location, Directory; H = D and .htaccess; L a Location with a plain path.
+ * default: as it would be written in the configuration; "" = stays unset, the help says what then holds.
+ * key: K if it changes bytes and nothing else in the request's line shows it. arguments: for WORD the words, in enum order. */
+#define IIP_SETTINGS(X)                                                                                                \
+    X(IIPRoot, root, ROOT, L, "", N, "path [follow] [absolute]",                                                       \
+      "folder of the pictures; without it httpd's own mapping decides. `follow`: links out of it are followed. "       \
+      "`absolute`: names that begin with the path itself are taken beneath it")                                        \
+    X(IIIFBare, bare, WORD, H, "", N, "file|redirect|none",                                                            \
+      "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to info.json (default "     \
+      "with it) or `none` (403)")                                                                                      \
+    X(IIPQuality, quality, QUALITY, H, "", N, "format n", "quality of an output format: jpeg 1-100 (75), png 0-9 (1)") \
+    X(IIPProfile, profile, WORD, H, "embed", K, "embed|strip", "colour profile of the source: sent along or dropped")  \
+    X(IIPMaxICC, max_icc, LOWER, H, "64K", K, "bytes", "largest colour profile sent along")                            \
+    X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
+      "behind transparent pixels, empty tiles and turned corners where the format has no alpha")                       \
+    X(IIPInterpolation, interpolation, WORD, H, "lanczos", K, "nearest|bilinear|lanczos",                              \
+      "resampling; shrinking by 2 and more is area-true unless `nearest`")                                             \
+    X(IIPUpscaling, upscaling, FLAG, H, "On", N, "On|Off", "answers larger than the region they show")                 \
+    X(IIPPassthrough, passthrough, FLAG, H, "On", K, "On|Off",                                                         \
+      "send a stored tile as it lies in the file where the request is exactly that tile")                              \
+    X(IIPCacheControl, cache_control, TEXT, H, "max-age=86400", N, "value", "Cache-Control of good answers")           \
+    X(IIPCORS, cors, LIST, H, "*", N, "origin ...|none", "origins that may read answers from scripts")                 \
+    X(IIPBaseURL, base_url, URL, H, "", N, "url",                                                                      \
+      "scheme, host and port (under IIPRoot the Location's path too) of `id`; default: from the request")              \
+    X(IIPTrustedProxy, trusted, NETS, D, "", N, "cidr ...",                                                            \
+      "peers whose X-Forwarded-*, Forwarded and X-IIIF-ID headers are believed")                                       \
+    X(IIIFVersions, versions, VERSIONS, H, "3 2", N, "3|2|1 ...", "Image API versions answered; the first is the default") \
+    X(IIIFLiteralSlash, literal_slash, FLAG, H, "On", N, "On|Off", "identifiers may hold unencoded slashes")           \
+    X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
+    X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
+    X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
+    X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
+    X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")
+
+#define IIP_SERVER_SETTINGS(X)                                                                                         \
+    X(IIPMaxDecodes, max_decodes, PAIR, S, "", N, "n [waiting]",                                                       \
+      "requests that decode at once in a child, and how many may wait; default: cores, four times that")               \
+    X(IIPCacheSize, cache_size, PAIR, S, "10M 32M", N, "encoded [decoded]",                                            \
+      "bytes of encoded answers and of decoded tiles kept per child")                                                  \
+    X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \
+      "parsed images and open files kept per child")
+
+#define IIP_C_ROOT     const iip_root *
+#define IIP_C_WORD     int /* index into the words, -1 unset */
+#define IIP_C_FLAG     int /* -1 unset */
+#define IIP_C_COLOUR   int /* 0xrrggbb, -1 unset */
+#define IIP_C_VERSIONS int /* digits in order of preference: "3 2" = 32; -1 unset */
+#define IIP_C_QUALITY  iip_qualities
+#define IIP_C_LOWER    iip_lower
+#define IIP_C_PAIR     iip_pair /* -1 unset */
+#define IIP_C_NUMBER   int64_t  /* -1 unset */
+#define IIP_C_TIME     int64_t  /* microseconds, -1 unset */
+#define IIP_C_TEXT     const char *
+#define IIP_C_URL      const char *           /* http(s), no trailing slash */
+#define IIP_C_LIST     const char *const *    /* NULL unset, else ends with NULL; "none" = empty */
+#define IIP_C_NETS     apr_ipsubnet_t *const * /* likewise */
+#define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;
+
+struct iip_settings {
+    IIP_SETTINGS(IIP_MEMBER)
+};
+typedef struct {
+    IIP_SERVER_SETTINGS(IIP_MEMBER)
+} iip_server_settings;
+
+/* One row as data, for the command table, the README and the tool. */
+typedef struct {
+    const char *name, *def, *args, *help;
+    char        scope; /* 'S' 'D' 'H' 'L' */
+    int         kind;  /* private to settings.c */
+    size_t      at;    /* offset in its struct */
+} iip_directive;
+extern const iip_directive iip_directives[];        /* of iip_settings, ends with name NULL */
+extern const iip_directive iip_server_directives[]; /* of iip_server_settings */
+
+/* All members unset. */
+void iip_settings_unset(iip_settings *s);
+void iip_server_settings_unset(iip_server_settings *s);
+/* out = base overlaid with add; out may be neither. Pointers are shared, nothing is allocated. */
+void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_settings *add);
+/* Sets one member from the words of a directive; htaccess: 1 if it stands there (a LOWER then sets the cap). conf is the
+ * struct d belongs to. NULL or a message (constant or from p). Values that reach a header are checked here (no control octets, 1 KiB). */
+const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
+                            apr_pool_t *p);
+/* Defaults filled in for what is unset: what a request works with. May be called any number of times from any thread
+ * after iip_settings_init(); no allocation. */
+void iip_settings_effective(iip_settings *out, const iip_settings *raw);
+void iip_server_settings_effective(iip_server_settings *out, const iip_server_settings *raw);
+/* Parses the defaults, once per configuration (p outlives all use), before threads. Asserts that each default is good. */
+void iip_settings_init(apr_pool_t *p);
+/* The limits in force: the smaller of administrator and .htaccess. set must be effective. */
+void iip_settings_limits(iip_limits *lim, const iip_settings *set);
+/* The pair in force of a LOWER (b = a where only one was given). */
+iip_pair iip_lower_value(const iip_lower *l);
+/* Appends the members marked K as ";name=value"; returns the new length, room if it did not fit. set must be effective. */
+size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room);
+/* Whole-number and time texts: digits with K, M, G; digits with ms, s, m, h, d (bare: seconds). 0 on success. */
+int iip_parse_size(const char *s, int64_t *out);
+int iip_parse_time(const char *s, apr_interval_time_t *out);
+
+#endif
