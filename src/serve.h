@@ -33,11 +33,6 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
 iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e);
 
-/* Time spent so far by this thread's request is kept here for `iip -t` and request notes; microseconds. */
-typedef struct {
-    apr_interval_time_t open, read, work, encode;
-} iip_times;
-
 typedef struct {
     iip_cache_stats info, cell, output;
     int             decoding, waiting;

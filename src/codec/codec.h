@@ -132,6 +132,9 @@ typedef struct iip_encoder {
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);
     iip_status (*rows)(iip_writer_t *w, const iip_raster *strip, iip_error *e);
+    /* MAY be NULL. Marker segments (colour profile) to put behind the first two bytes of a stored tile that is sent as it lies
+     * (pass-through). Their length; out NULL: only that. 0 if there is nothing to put. */
+    size_t (*splice)(const iip_enc_opts *o, unsigned char *out);
     iip_status (*end)(iip_writer_t *w, iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
 } iip_encoder;
 
@@ -142,6 +145,9 @@ const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not b
 const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
 const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
 void               iip_decoder_add(const iip_decoder *d);       /* before the first request only */
+
+/* icc.c: 1 if a profile is sound, fits a picture of so many colour bands (1 or 3), and is not plain sRGB: worth sending. */
+int iip_icc_worth(const void *icc, size_t n, int colours);
 
 /* exif.c: orientation (1..8) from a TIFF-structured EXIF block (after "Exif\0\0"); 1 if absent or damaged. */
 int iip_exif_orientation(const unsigned char *p, size_t n);

@@ -13,8 +13,15 @@ struct iip_stage {
     iip_status (*next)(iip_stage_t *s, int64_t max_rows, iip_raster *out, iip_error *e);
 };
 
-/* Counts bytes held by one request; every stage that keeps rows charges it. Never waits. gone: asks if the client hung up. */
+/* Where a request's time went; microseconds. */
 typedef struct {
+    apr_interval_time_t open, decode, process, encode;
+} iip_times;
+
+/* Counts bytes held by one request; every stage that keeps rows charges it. Never waits. gone: asks if the client hung up.
+ * spent is only kept for the log and `iip -t`. */
+typedef struct {
+    iip_times  spent;
     size_t     limit, used, peak; /* bytes */
     apr_time_t until;             /* deadline of the computation, 0 = none */
     int (*gone)(void *ctx);       /* may be NULL */

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The image path in one file: look up what is known of the picture, find the answer in the cache or make it once.
+ *
+ *   info    = header of the picture           cache "info",   filled by a decoder's open + info
+ *   output  = encoded answer                  cache "output", filled by a stored tile, or by cells > pipeline > encoder
+ *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
+ *
+ * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
+#include "serve.h"
+#include "cache/cells.h"
+#include <apr_siphash.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Places for cold work: `places` requests decode, `line` wait, the rest is refused at once. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    int places, line, busy, waiting;
+} gate;
+
+struct iip_server {
+    iip_cache_t *info, *cell, *output;
+    iip_readers_t *readers;
+    gate gate;
+    size_t cell_budget;
+};
+
+iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
+{
+    iip_server_t *sv = apr_pcalloc(p, sizeof *sv);
+    pthread_condattr_t attr;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    sv->cell_budget = (size_t)set->cache_size.b;
+    sv->info = iip_cache_create("info", (size_t)set->metadata_cache.a, p);
+    sv->cell = iip_cache_create("cell", (size_t)set->cache_size.b, p);
+    sv->output = iip_cache_create("output", (size_t)set->cache_size.a, p);
+    sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
+    sv->gate.places = (int)(set->max_decodes.a > 0 ? set->max_decodes.a : cores > 0 ? cores : 1);
+    sv->gate.line = (int)(set->max_decodes.b >= 0 ? set->max_decodes.b : 4 * sv->gate.places);
+    pthread_mutex_init(&sv->gate.lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&sv->gate.freed, &attr);
+    pthread_condattr_destroy(&attr);
+    return sv->info && sv->cell && sv->output && sv->readers ? sv : NULL;
+}
+
+void iip_server_destroy(iip_server_t *sv)
+{
+    iip_cache_clear(sv->output);
+    iip_cache_clear(sv->cell);
+    iip_cache_clear(sv->info);
+    iip_readers_clear(sv->readers);
+    pthread_cond_destroy(&sv->gate.freed);
+    pthread_mutex_destroy(&sv->gate.lock);
+}
+
+void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
+{
+    iip_cache_read_stats(sv->info, &out->info);
+    iip_cache_read_stats(sv->cell, &out->cell);
+    iip_cache_read_stats(sv->output, &out->output);
+    out->decoding = __atomic_load_n(&sv->gate.busy, __ATOMIC_RELAXED);
+    out->waiting = __atomic_load_n(&sv->gate.waiting, __ATOMIC_RELAXED);
+}
+
+/* Takes a place, waiting for it in slices so that a client that hung up is seen. back: it had one and gave it up for a
+ * write, so it is never refused. */
+static iip_status gate_enter(gate *g, const iip_budget *b, int back, iip_error *e)
+{
+    iip_status rv = IIP_OK;
+
+    pthread_mutex_lock(&g->lock);
+    if (g->busy >= g->places && !back && g->waiting >= g->line) {
+        pthread_mutex_unlock(&g->lock);
+        return iip_fail(e, IIP_E_BUSY, 0, "%d requests decode, %d wait", g->places, g->line);
+    }
+    __atomic_fetch_add(&g->waiting, 1, __ATOMIC_RELAXED);
+    while (g->busy >= g->places && rv == IIP_OK) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_nsec += 200000000;
+        if (t.tv_nsec >= 1000000000) {
+            t.tv_nsec -= 1000000000;
+            t.tv_sec++;
+        }
+        if (pthread_cond_timedwait(&g->freed, &g->lock, &t) != 0)
+            rv = iip_budget_check(b, e);
+    }
+    __atomic_fetch_sub(&g->waiting, 1, __ATOMIC_RELAXED);
+    if (rv == IIP_OK)
+        __atomic_fetch_add(&g->busy, 1, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&g->lock);
+    return rv;
+}
+
+static void gate_leave(gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    __atomic_fetch_sub(&g->busy, 1, __ATOMIC_RELAXED);
+    pthread_cond_signal(&g->freed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* --- the header --- */
+
+typedef struct {
+    iip_server_t *sv;
+    iip_source_t *src;
+    int page;
+    const iip_limits *lim;
+} info_job;
+
+typedef struct {
+    apr_pool_t *pool;
+    iip_info info;
+} info_value;
+
+static void info_free(void *v)
+{
+    apr_pool_destroy(((info_value *)v)->pool);
+}
+
+/* What the rest of the house relies on, whoever wrote the decoder. */
+static int info_sound(const iip_info *i)
+{
+    if (i->levels < 1 || i->levels > IIP_MAX_LEVELS || i->bands < 1 || i->bands > 1024)
+        return 0;
+    for (int n = 0; n < i->levels; n++) {
+        const iip_level *l = &i->level[n];
+        int64_t cell;
+
+        if (l->w < 1 || l->h < 1 || l->w > IIP_MAX_SIDE || l->h > IIP_MAX_SIDE || l->tile_w < 1 || l->tile_h < 1)
+            return 0;
+        if (__builtin_mul_overflow(l->tile_w < l->w ? l->tile_w : l->w, l->tile_h < l->h ? l->tile_h : l->h, &cell) ||
+            cell > (int64_t)(IIP_MAX_CELL / ((size_t)i->bands * iip_sample_size(i->sample))))
+            return 0;
+        if (n > 0 && (l->w > l[-1].w || l->h > l[-1].h))
+            return 0;
+    }
+    return 1;
+}
+
+static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
+{
+    info_job *j = ctx;
+    iip_lease *lease;
+    info_value *v;
+    apr_pool_t *pool;
+    iip_status rv = iip_readers_take(j->sv->readers, j->src, j->page, j->lim, &lease, e);
+
+    if (rv != IIP_OK)
+        return rv;
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, NULL) != APR_SUCCESS) {
+        iip_readers_give(j->sv->readers, lease, 0, 0);
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for a header");
+    }
+    v = apr_pcalloc(pool, sizeof *v);
+    v->pool = pool;
+    rv = lease->dec->info(lease->reader, &v->info, pool, e);
+    if (rv == IIP_OK && !info_sound(&v->info))
+        rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: its header breaks a structural limit", lease->dec->name);
+    if (rv == IIP_OK && !iip_source_same(lease->src))
+        rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while its header was read");
+    iip_readers_give(j->sv->readers, lease, rv == IIP_OK, v->info.hold);
+    if (rv != IIP_OK) {
+        info_free(v);
+        return rv;
+    }
+    iip_info_upright(&v->info);
+    *out = iip_blob_make(v, sizeof *v, info_free);
+    if (!*out)
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for a header");
+    (*out)->cost = 1;
+    return IIP_OK;
+}
+
+iip_status iip_serve_info(iip_server_t *sv, iip_source_t *s, int page, const iip_limits *lim, const iip_info **info,
+                          iip_blob **hold, iip_error *e)
+{
+    struct {
+        iip_ident id;
+        int64_t page;
+    } key = {s->id, page};
+    info_job j = {sv, s, page, lim};
+    apr_time_t until = lim->deadline ? apr_time_now() + lim->deadline : 0;
+    iip_status rv = iip_cache_get(sv->info, &key, sizeof key, until, fill_info, &j, hold, e);
+
+    if (rv == IIP_OK)
+        *info = &((info_value *)(*hold)->data)->info;
+    return rv;
+}
+
+/* --- keys --- */
+
+void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33])
+{
+    static const unsigned char keys[2][APR_SIPHASH_KSIZE] = {"mod_iip etag  1", "mod_iip etag  2"};
+    static const char hex[] = "0123456789abcdef";
+    char text[IIP_LINE_MAX + 1200];
+    size_t at = 0, n = strlen(s->name);
+    int64_t id[4] = {(int64_t)s->id.ino, s->id.size, s->id.mtime_ns, s->id.ctime_ns};
+
+    /* A name longer than a good one (httpd mapped it) still counts by its last part; the inode does the rest. */
+    if (n > 1024) {
+        at = n - 1024;
+        n = 1024;
+    }
+    memcpy(text, s->name + at, n);
+    at = n;
+    memcpy(text + at, id, sizeof id);
+    at += sizeof id;
+    memcpy(text + at, IIP_VERSION, sizeof IIP_VERSION);
+    at += sizeof IIP_VERSION;
+    if (len > IIP_LINE_MAX)
+        len = IIP_LINE_MAX;
+    memcpy(text + at, line, len);
+    at += len;
+    for (int k = 0; k < 2; k++) {
+        apr_uint64_t h = apr_siphash24(text, at, keys[k]);
+
+        for (int i = 0; i < 16; i++)
+            tag[16 * k + i] = hex[h >> (60 - 4 * i) & 15];
+    }
+    tag[32] = '\0';
+}
+
+static size_t output_key(const iip_source_t *s, const char *line, size_t len, unsigned char *key)
+{
+    memcpy(key, &s->id, sizeof s->id);
+    memcpy(key + sizeof s->id, line, len);
+    return sizeof s->id + len;
+}
+#define KEY_MAX (sizeof(iip_ident) + IIP_LINE_MAX)
+
+iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len)
+{
+    unsigned char key[KEY_MAX];
+
+    return iip_cache_peek(sv->output, key, output_key(s, line, len, key));
+}
+
+/* --- making an answer --- */
+
+typedef struct {
+    iip_server_t *sv;
+    const iip_request *rq;
+    const iip_info *info;
+    iip_source_t *src;
+    const iip_limits *lim;
+    iip_budget *b;
+    apr_pool_t *pool;
+} image_job;
+
+/* Collects encoded bytes in one growing block of malloc's, charged to the request. */
+typedef struct {
+    iip_sink sink;
+    iip_budget *b;
+    char *data;
+    size_t len, room;
+} buffer_sink;
+
+static iip_status buffer_reserve(buffer_sink *k, size_t n, iip_error *e)
+{
+    size_t room = k->room ? k->room : 32768;
+    char *data;
+    iip_status rv;
+
+    while (room - k->len < n)
+        room *= 2;
+    if (room == k->room)
+        return IIP_OK;
+    if ((rv = iip_budget_take(k->b, room - k->room, e)) != IIP_OK)
+        return rv;
+    if (!(data = realloc(k->data, room))) {
+        iip_budget_back(k->b, room - k->room);
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no %zu bytes for an answer", room);
+    }
+    k->data = data;
+    k->room = room;
+    return IIP_OK;
+}
+
+static iip_status buffer_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
+{
+    buffer_sink *k = (buffer_sink *)sink;
+    iip_status rv = buffer_reserve(k, n, e);
+
+    if (rv == IIP_OK) {
+        memcpy(k->data + k->len, p, n);
+        k->len += n;
+    }
+    return rv;
+}
+
+/* The finished answer; the block is cut to its length, so that the cache counts what is really held. */
+static iip_status buffer_blob(buffer_sink *k, const char *mime, iip_blob **out, iip_error *e)
+{
+    char *data = realloc(k->data, k->len ? k->len : 1);
+
+    *out = iip_blob_make(data ? data : k->data, k->len, free);
+    iip_budget_back(k->b, k->room);
+    k->data = NULL;
+    if (!*out)
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for an answer");
+    (*out)->mime = mime;
+    return IIP_OK;
+}
+
+static void buffer_drop(buffer_sink *k)
+{
+    free(k->data);
+    iip_budget_back(k->b, k->room);
+}
+
+static void encoder_options(const image_job *j, iip_enc_opts *o)
+{
+    const iip_request *rq = j->rq;
+    const iip_info *i = j->info;
+    const iip_settings *set = rq->set;
+    int colours = i->bands - i->alpha;
+
+    memset(o, 0, sizeof *o);
+    o->quality = rq->quality;
+    o->res_x = i->res_x * (double)rq->out_w / (double)rq->src.w;
+    o->res_y = i->res_y * (double)rq->out_h / (double)rq->src.h;
+    for (int n = 0; n < rq->op_count; n++)
+        o->bilevel |= rq->op[n].kind == IIP_OP_BITONAL;
+    if (i->bilevel && rq->out_w == rq->src.w && rq->out_h == rq->src.h && rq->rotate == 0 && !i->alpha)
+        o->bilevel = 1;
+    if (rq->rotate != 0 && rq->rotate != 90 && rq->rotate != 180 && rq->rotate != 270)
+        o->bilevel = 0;
+    /* The profile describes the samples as they lie: not after an operation that makes other colours. */
+    if (set->profile == IIP_PROFILE_EMBED && rq->op_count == 0 && (i->space == IIP_GREY || i->space == IIP_RGB)) {
+        int64_t most = iip_lower_value(&set->max_icc).a;
+
+        if ((most == 0 || (int64_t)i->icc_len <= most) && iip_icc_worth(i->icc, i->icc_len, colours)) {
+            o->icc = i->icc;
+            o->icc_len = i->icc_len;
+        }
+    }
+    /* Text about the picture goes with the whole of it, not with each tile. */
+    if (rq->src.x == 0 && rq->src.y == 0 && rq->src.w == i->level[0].w && rq->src.h == i->level[0].h) {
+        o->xmp = i->xmp;
+        o->xmp_len = i->xmp_len;
+    }
+}
+
+static void cells_init(iip_cells *c, const image_job *j)
+{
+    const iip_request *rq = j->rq;
+    const iip_level *l = &j->info->level[rq->level], *full = &j->info->level[0];
+    double part = (double)rq->src.w / (double)full->w * (double)rq->src.h / (double)full->h;
+    double bytes = part * (double)l->w * (double)l->h * j->info->bands * (double)iip_sample_size(j->info->sample);
+
+    memset(c, 0, sizeof *c);
+    /* A large export would only sweep the cache of everybody else's tiles. */
+    c->cache = bytes <= (double)j->sv->cell_budget / 4 ? j->sv->cell : NULL;
+    c->readers = j->sv->readers;
+    c->src = j->src;
+    c->info = j->info;
+    c->lim = j->lim;
+    c->budget = j->b;
+    c->pool = j->pool;
+    c->page = rq->page;
+    c->layers = rq->layers;
+}
+
+/* cells > pipeline > encoder > sink. No byte reaches the sink before the first strip is made. */
+static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *enc, iip_sink *k, iip_error *e)
+{
+    iip_budget *b = j->b;
+    iip_enc_opts opts;
+    iip_stage_t *top;
+    iip_writer_t *w;
+    iip_raster strip;
+    int64_t done = 0;
+    apr_time_t t0, t1 = apr_time_now();
+    iip_status rv;
+
+    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
+        (rv = top->next(top, 64, &strip, e)) != IIP_OK)
+        return rv;
+    encoder_options(j, &opts);
+    if ((rv = enc->begin(&w, &top->shape, &opts, k, j->pool, e)) != IIP_OK)
+        return rv;
+    while (strip.h > 0) {
+        t0 = apr_time_now();
+        b->spent.process += t0 - t1;
+        rv = enc->rows(w, &strip, e);
+        t1 = apr_time_now();
+        b->spent.encode += t1 - t0;
+        done += strip.h;
+        /* More than half is done: worth finishing for those who ask next (spec/security.md section 8). */
+        if (rv == IIP_OK && done * 2 > top->shape.h)
+            b->gone = NULL;
+        if (rv == IIP_OK)
+            rv = iip_budget_check(b, e);
+        if (rv != IIP_OK || (rv = top->next(top, 64, &strip, e)) != IIP_OK)
+            return rv;
+    }
+    rv = enc->end(w, e);
+    b->spent.encode += apr_time_now() - t1;
+    return rv;
+}
+
+/* A stored tile as it lies in the file, where the request is exactly that. IIP_E_FEATURE: it is not. */
+static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffer_sink *k, iip_error *e)
+{
+    const iip_request *rq = j->rq;
+    int64_t tx, ty;
+    iip_format stored;
+    iip_span span[3];
+    iip_enc_opts opts;
+    iip_lease *lease;
+    size_t len = 0, extra;
+    int n;
+    iip_status rv;
+
+    if (!rq->set->passthrough || j->info->orientation > 1 || !iip_request_tile(rq, j->info, &tx, &ty))
+        return IIP_E_FEATURE;
+    if ((rv = iip_readers_take(j->sv->readers, j->src, rq->page, j->lim, &lease, e)) != IIP_OK)
+        return rv;
+    rv = lease->dec->raw ? lease->dec->raw(lease->reader, rq->level, tx, ty, &stored, span, &n, e) : IIP_E_FEATURE;
+    if (rv == IIP_OK && (stored != rq->format || !enc->splice))
+        rv = IIP_E_FEATURE;
+    if (rv == IIP_OK) {
+        encoder_options(j, &opts);
+        extra = enc->splice(&opts, NULL);
+        for (int i = 0; i < n; i++)
+            len += span[i].len;
+        /* Behind the spans lies room for the splice until the first two bytes are known. */
+        rv = len < 4 ? IIP_E_FEATURE : buffer_reserve(k, len + extra, e);
+    }
+    for (int i = 0; i < n && rv == IIP_OK; i++) {
+        char *to = k->data + k->len;
+
+        if (span[i].mem)
+            memcpy(to, span[i].mem, span[i].len);
+        else
+            rv = lease->src->read(lease->src, to, span[i].len, span[i].off, e);
+        k->len += span[i].len;
+    }
+    if (rv == IIP_OK && extra > 0) {
+        memmove(k->data + 2 + extra, k->data + 2, k->len - 2);
+        enc->splice(&opts, (unsigned char *)k->data + 2);
+        k->len += extra;
+    }
+    if (rv == IIP_OK && !iip_source_same(lease->src))
+        rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while a tile was read");
+    iip_readers_give(j->sv->readers, lease, rv == IIP_OK || rv == IIP_E_FEATURE, j->info->hold);
+    return rv;
+}
+
+static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
+{
+    image_job *j = ctx;
+    const iip_encoder *enc = iip_encoder_find(j->rq->format);
+    buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
+    iip_cells cells;
+    iip_status rv = pass_through(j, enc, &k, e);
+
+    if (rv == IIP_E_FEATURE) {
+        k.len = 0;
+        if ((rv = gate_enter(&j->sv->gate, j->b, 0, e)) == IIP_OK) {
+            cells_init(&cells, j);
+            rv = make(j, &cells, enc, &k.sink, e);
+            if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
+                rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
+            iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+            gate_leave(&j->sv->gate);
+        }
+    }
+    if (rv == IIP_OK)
+        return buffer_blob(&k, enc->mime, out, e);
+    buffer_drop(&k);
+    return rv;
+}
+
+iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *line, size_t len, const iip_info *info,
+                           iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out,
+                           iip_error *e)
+{
+    unsigned char key[KEY_MAX];
+    image_job j = {sv, rq, info, s, lim, b, p};
+
+    return iip_cache_get(sv->output, key, output_key(s, line, len, key), b->until, fill_output, &j, out, e);
+}
+
+/* --- answers that leave while they are made --- */
+
+/* A slow reader must starve nobody: the place is given up while bytes are passed down, and that time is the network's.
+ */
+typedef struct {
+    iip_sink sink, *to;
+    gate *gate;
+    iip_budget *b;
+    int inside; /* holds a place */
+} polite_sink;
+
+static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
+{
+    polite_sink *k = (polite_sink *)sink;
+    apr_time_t t0 = apr_time_now();
+    iip_status rv;
+
+    gate_leave(k->gate);
+    k->inside = 0;
+    rv = k->to->write(k->to, p, n, e);
+    if (k->b->until)
+        k->b->until += apr_time_now() - t0;
+    if (rv == IIP_OK && (rv = gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
+        k->inside = 1;
+    return rv;
+}
+
+iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
+                            const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e)
+{
+    image_job j = {sv, rq, info, s, lim, b, p};
+    polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
+    iip_cells cells;
+    iip_status rv = gate_enter(&sv->gate, b, 0, e);
+
+    if (rv != IIP_OK)
+        return rv;
+    cells_init(&cells, &j);
+    rv = make(&j, &cells, iip_encoder_find(rq->format), &polite.sink, e);
+    if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
+        rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was sent");
+    iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+    if (polite.inside)
+        gate_leave(&sv->gate);
+    return rv;
+}
