@@ -118,6 +118,8 @@ void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_s
  * struct d belongs to. NULL or a message (constant or from p). Values that reach a header are checked here (no control octets, 1 KiB). */
 const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
                             apr_pool_t *p);
+/* The message (compare the pointer) for an output format that exists but is not built in: worth a warning, no refusal. */
+extern const char iip_setting_unbuilt[];
 /* Defaults filled in for what is unset: what a request works with. May be called any number of times from any thread
  * after iip_settings_init(); no allocation. */
 void iip_settings_effective(iip_settings *out, const iip_settings *raw);

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The rows of settings.h turned into code: unset, merge and defaults by the member's C type, setters by its KIND. */
+#include "settings.h"
+#include "codec/codec.h"
+#include <assert.h>
+#include <limits.h>
+#include <string.h>
+#include <apr_cstr.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#define TEXT_MAX 1024 /* of a value that reaches a header */
+
+enum {
+    KIND_ROOT,
+    KIND_WORD,
+    KIND_FLAG,
+    KIND_COLOUR,
+    KIND_VERSIONS,
+    KIND_QUALITY,
+    KIND_LOWER,
+    KIND_PAIR,
+    KIND_NUMBER,
+    KIND_TIME,
+    KIND_TEXT,
+    KIND_URL,
+    KIND_LIST,
+    KIND_NETS
+};
+
+#define ROW(d, m, KIND, s, def, key, args, help) {#d, def, args, help, #s[0], KIND_##KIND, offsetof(OF, m)},
+#define OF                                       iip_settings
+const iip_directive iip_directives[] = {IIP_SETTINGS(ROW){0}};
+#undef OF
+#define OF iip_server_settings
+const iip_directive iip_server_directives[] = {IIP_SERVER_SETTINGS(ROW){0}};
+#undef OF
+
+const char iip_setting_unbuilt[] = "this build has no such output format";
+
+/* What IIPQuality may name, built or not. */
+static const char *const format_names[IIP_FMT_COUNT] = {
+    [IIP_FMT_JPEG] = "jpeg", [IIP_FMT_PNG] = "png", [IIP_FMT_WEBP] = "webp", [IIP_FMT_AVIF] = "avif",
+    [IIP_FMT_TIFF] = "tiff", [IIP_FMT_JP2] = "jp2", [IIP_FMT_GIF] = "gif",   [IIP_FMT_PDF] = "pdf",
+};
+
+static iip_settings defaults;
+static iip_server_settings server_defaults;
+
+/* ---- unset, merge: by C type ---- */
+
+static const iip_pair no_pair = {-1, -1};
+static const iip_lower no_lower = {{-1, -1}, {-1, -1}};
+static const iip_qualities no_qualities = {{-1, -1, -1, -1, -1, -1, -1, -1, -1}};
+_Static_assert(IIP_FMT_COUNT == 9, "no_qualities has a value for each format");
+
+#define UNSET(d, m, ...)                                                                                               \
+    s->m = _Generic(s->m, int                                                                                          \
+                    : -1, int64_t                                                                                      \
+                    : -1, iip_pair                                                                                     \
+                    : no_pair, iip_lower                                                                               \
+                    : no_lower, iip_qualities                                                                          \
+                    : no_qualities, default                                                                            \
+                    : NULL);
+
+void iip_settings_unset(iip_settings *s)
+{
+    IIP_SETTINGS(UNSET)
+}
+
+void iip_server_settings_unset(iip_server_settings *s)
+{
+    IIP_SERVER_SETTINGS(UNSET)
+}
+
+static inline int over_int(int base, int add)
+{
+    return add == -1 ? base : add;
+}
+
+static inline int64_t over_number(int64_t base, int64_t add)
+{
+    return add == -1 ? base : add;
+}
+
+static inline const void *over_pointer(const void *base, const void *add)
+{
+    return add ? add : base;
+}
+
+static inline iip_pair over_pair(iip_pair base, iip_pair add)
+{
+    return (iip_pair){over_number(base.a, add.a), over_number(base.b, add.b)};
+}
+
+/* -1 unset, 0 no limit. Commutative and associative, so nesting and order of sections cannot matter. */
+static inline int64_t smaller(int64_t x, int64_t y)
+{
+    if (x <= 0)
+        return y == -1 ? x : y;
+    return y <= 0 || x < y ? x : y;
+}
+
+static inline iip_pair smaller_pair(iip_pair x, iip_pair y)
+{
+    return (iip_pair){smaller(x.a, y.a), smaller(x.b, y.b)};
+}
+
+static inline iip_lower over_lower(iip_lower base, iip_lower add)
+{
+    return (iip_lower){over_pair(base.admin, add.admin), smaller_pair(base.cap, add.cap)};
+}
+
+static inline iip_qualities over_qualities(iip_qualities base, iip_qualities add)
+{
+    for (int i = 0; i < IIP_FMT_COUNT; i++)
+        add.of[i] = over_int(base.of[i], add.of[i]);
+    return add;
+}
+
+#define MERGE(d, m, ...)                                                                                               \
+    out->m = _Generic(out->m, int                                                                                      \
+                      : over_int, int64_t                                                                              \
+                      : over_number, iip_pair                                                                          \
+                      : over_pair, iip_lower                                                                           \
+                      : over_lower, iip_qualities                                                                      \
+                      : over_qualities, default                                                                        \
+                      : over_pointer)(base->m, add->m);
+
+void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_settings *add)
+{
+    IIP_SETTINGS(MERGE)
+}
+
+void iip_settings_effective(iip_settings *out, const iip_settings *raw)
+{
+    iip_settings_merge(out, &defaults, raw);
+}
+
+void iip_server_settings_effective(iip_server_settings *out, const iip_server_settings *add)
+{
+    const iip_server_settings *base = &server_defaults;
+
+    IIP_SERVER_SETTINGS(MERGE)
+}
+
+/* ---- texts ---- */
+
+/* Digits at *s as a number, *s behind them; -1 if there are none or too many. */
+static int64_t digits(const char **s)
+{
+    int64_t n = 0;
+    const char *p = *s;
+
+    for (; apr_isdigit(*p); p++)
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *p - '0', &n))
+            return -1;
+    if (p == *s)
+        return -1;
+    *s = p;
+    return n;
+}
+
+int iip_parse_size(const char *s, int64_t *out)
+{
+    static const char letters[] = "KMG";
+    int64_t n = digits(&s);
+
+    if (n < 0)
+        return -1;
+    if (*s) {
+        const char *l = strchr(letters, apr_toupper(*s));
+
+        if (!l || s[1] || __builtin_mul_overflow(n, INT64_C(1) << (10 * (l - letters + 1)), &n))
+            return -1;
+    }
+    *out = n;
+    return 0;
+}
+
+int iip_parse_time(const char *s, apr_interval_time_t *out)
+{
+    static const struct {
+        const char *unit;
+        int64_t us;
+    } units[] = {{"", APR_USEC_PER_SEC},         {"ms", 1000},
+                 {"s", APR_USEC_PER_SEC},        {"m", 60 * APR_USEC_PER_SEC},
+                 {"h", 3600 * APR_USEC_PER_SEC}, {"d", 86400 * APR_USEC_PER_SEC}};
+    int64_t n = digits(&s);
+
+    if (n < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(s, units[i].unit)) {
+            if (__builtin_mul_overflow(n, units[i].us, &n))
+                return -1;
+            *out = n;
+            return 0;
+        }
+    return -1;
+}
+
+/* May stand in a header: no control octets, not too long. */
+static int header_safe(const char *s)
+{
+    size_t n = 0;
+
+    for (; s[n]; n++)
+        if (n == TEXT_MAX || apr_iscntrl(s[n]))
+            return 0;
+    return 1;
+}
+
+/* Scheme and host[:port] of a URL (behind them *rest): enough to be sure that it cannot end a quoted or bracketed text.
+ */
+static int origin_good(const char *s, const char **rest)
+{
+    const char *host;
+
+    if (!apr_isalpha(*s))
+        return 0;
+    while (apr_isalnum(*s) || (*s && strchr("+.-", *s)))
+        s++;
+    if (strncmp(s, "://", 3))
+        return 0;
+    host = s += 3;
+    if (*s == '[') {
+        for (s++; apr_isxdigit(*s) || (*s && strchr(":.", *s)); s++)
+            ;
+        if (*s++ != ']')
+            return 0;
+    } else {
+        while (apr_isalnum(*s) || (*s && strchr("._-", *s)))
+            s++;
+    }
+    if (s == host)
+        return 0;
+    if (*s == ':') {
+        int64_t port;
+
+        s++;
+        port = digits(&s);
+        if (port < 1 || port > 65535)
+            return 0;
+    }
+    *rest = s;
+    return 1;
+}
+
+/* ---- setters: by KIND ---- */
+
+typedef struct {
+    const iip_directive *d;
+    int argc;
+    const char *const *argv;
+    int htaccess;
+    apr_pool_t *p;
+} words;
+
+typedef const char *setter(void *member, const words *w);
+
+static const char *wrong(const words *w)
+{
+    return apr_pstrcat(w->p, w->d->name, " takes: ", w->d->args, NULL);
+}
+
+static const char *set_root(void *member, const words *w)
+{
+    iip_root *root = apr_pcalloc(w->p, sizeof *root);
+
+    if (!*w->argv[0] || !header_safe(w->argv[0]))
+        return wrong(w);
+    root->path = w->argv[0];
+    root->prefix = "";
+    root->fd = -1;
+    for (int i = 1; i < w->argc; i++) {
+        if (!apr_cstr_casecmp(w->argv[i], "follow"))
+            root->follow = 1;
+        else if (!apr_cstr_casecmp(w->argv[i], "absolute"))
+            root->absolute = 1;
+        else
+            return wrong(w);
+    }
+    *(const iip_root **)member = root;
+    return NULL;
+}
+
+static const char *set_word(void *member, const words *w)
+{
+    const char *s = w->d->args;
+    size_t n = strlen(w->argv[0]);
+
+    for (int i = 0; *s; i++) {
+        size_t len = strcspn(s, "|");
+
+        if (len == n && !apr_cstr_casecmpn(s, w->argv[0], n)) {
+            *(int *)member = i;
+            return NULL;
+        }
+        s += len + (s[len] == '|');
+    }
+    return wrong(w);
+}
+
+static const char *set_flag(void *member, const words *w)
+{
+    int on = !apr_cstr_casecmp(w->argv[0], "on");
+
+    if (!on && apr_cstr_casecmp(w->argv[0], "off"))
+        return wrong(w);
+    *(int *)member = on;
+    return NULL;
+}
+
+static const char *set_colour(void *member, const words *w)
+{
+    const char *s = w->argv[0];
+
+    if (strlen(s) != 6 || strspn(s, "0123456789abcdefABCDEF") != 6)
+        return wrong(w);
+    *(int *)member = (int)apr_strtoi64(s, NULL, 16);
+    return NULL;
+}
+
+static const char *set_versions(void *member, const words *w)
+{
+    int all = 0;
+
+    for (int i = 0; i < w->argc; i++) {
+        int v = w->argv[i][0] - '0';
+
+        if (v < 1 || v > 3 || w->argv[i][1])
+            return wrong(w);
+        for (int seen = all; seen; seen /= 10)
+            if (seen % 10 == v)
+                return wrong(w);
+        all = all * 10 + v;
+    }
+    *(int *)member = all;
+    return NULL;
+}
+
+static const char *set_quality(void *member, const words *w)
+{
+    iip_qualities *q = member;
+    const char *s = w->argv[1];
+    const iip_encoder *enc;
+    int64_t n = digits(&s);
+    int f = 1;
+
+    while (f < IIP_FMT_COUNT && apr_cstr_casecmp(w->argv[0], format_names[f]))
+        f++;
+    if (f == IIP_FMT_COUNT)
+        return wrong(w);
+    if (!(enc = iip_encoder_find((iip_format)f)))
+        return iip_setting_unbuilt;
+    if (n < enc->q_min || n > enc->q_max || *s)
+        return apr_psprintf(w->p, "%s %s takes a number from %d to %d", w->d->name, enc->name, enc->q_min, enc->q_max);
+    q->of[f] = (int)n;
+    return NULL;
+}
+
+static const char *set_pair(void *member, const words *w)
+{
+    iip_pair pair = no_pair;
+
+    if (iip_parse_size(w->argv[0], &pair.a) || (w->argc > 1 && iip_parse_size(w->argv[1], &pair.b)))
+        return wrong(w);
+    *(iip_pair *)member = pair;
+    return NULL;
+}
+
+static const char *set_lower(void *member, const words *w)
+{
+    iip_lower *l = member;
+    iip_pair pair;
+    const char *bad = set_pair(&pair, w);
+
+    if (bad)
+        return bad;
+    if (pair.b == -1)
+        pair.b = pair.a;
+    if (w->htaccess)
+        l->cap = smaller_pair(l->cap, pair);
+    else
+        l->admin = pair;
+    return NULL;
+}
+
+static const char *set_number(void *member, const words *w)
+{
+    return iip_parse_size(w->argv[0], member) ? wrong(w) : NULL;
+}
+
+static const char *set_time(void *member, const words *w)
+{
+    return iip_parse_time(w->argv[0], member) ? wrong(w) : NULL;
+}
+
+static const char *set_text(void *member, const words *w)
+{
+    if (!header_safe(w->argv[0]))
+        return apr_pstrcat(w->p, w->d->name, " takes up to 1024 octets, no control characters", NULL);
+    *(const char **)member = w->argv[0];
+    return NULL;
+}
+
+static const char *set_url(void *member, const words *w)
+{
+    const char *s = w->argv[0], *rest;
+    size_t n = strlen(s);
+
+    if (!header_safe(s) || (apr_cstr_casecmpn(s, "http://", 7) && apr_cstr_casecmpn(s, "https://", 8)) ||
+        !origin_good(s, &rest))
+        return wrong(w);
+    for (; *rest; rest++)
+        if (!apr_isalnum(*rest) && !strchr("/-._~:;,!$&'()*+=@%", *rest))
+            return wrong(w);
+    while (s[n - 1] == '/')
+        n--;
+    *(const char **)member = apr_pstrmemdup(w->p, s, n);
+    return NULL;
+}
+
+static int is_none(const words *w)
+{
+    return w->argc == 1 && !apr_cstr_casecmp(w->argv[0], "none");
+}
+
+static const char *set_list(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        const char *rest = "";
+
+        if (!header_safe(w->argv[i]) ||
+            ((n > 1 || strcmp(w->argv[i], "*")) && (!origin_good(w->argv[i], &rest) || *rest)))
+            return apr_pstrcat(w->p, w->d->name, " takes *, none, or origins as in https://example.org:8443", NULL);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
+static const char *set_nets(void *member, const words *w)
+{
+    apr_ipsubnet_t **nets = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *nets);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        char *ip = apr_pstrdup(w->p, w->argv[i]), *mask = strchr(ip, '/');
+
+        if (mask)
+            *mask++ = '\0';
+        if (apr_ipsubnet_create(&nets[i], ip, mask, w->p))
+            return apr_pstrcat(w->p, w->d->name, ": no address or network: ", w->argv[i], NULL);
+    }
+    *(apr_ipsubnet_t *const **)member = nets;
+    return NULL;
+}
+
+static setter *const setters[] = {
+    [KIND_ROOT] = set_root,         [KIND_WORD] = set_word,       [KIND_FLAG] = set_flag,   [KIND_COLOUR] = set_colour,
+    [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality, [KIND_LOWER] = set_lower, [KIND_PAIR] = set_pair,
+    [KIND_NUMBER] = set_number,     [KIND_TIME] = set_time,       [KIND_TEXT] = set_text,   [KIND_URL] = set_url,
+    [KIND_LIST] = set_list,         [KIND_NETS] = set_nets,
+};
+
+/* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */
+static void arity(const char *args, int *min, int *max)
+{
+    *min = *max = 0;
+    while (*args) {
+        if (!strncmp(args, "...", 3)) {
+            *max = INT_MAX;
+        } else if (*args == '[') {
+            *max += 1;
+            args = strchr(args, ']');
+        } else {
+            *min += 1;
+            *max += 1;
+        }
+        args += strcspn(args, " ");
+        args += strspn(args, " ");
+    }
+}
+
+const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
+                            apr_pool_t *p)
+{
+    const words w = {d, argc, argv, htaccess, p};
+    int min, max;
+
+    arity(d->args, &min, &max);
+    if (argc < min || argc > max)
+        return wrong(&w);
+    return setters[d->kind]((char *)conf + d->at, &w);
+}
+
+static void set_default(void *conf, const iip_directive *d, apr_pool_t *p)
+{
+    char *argv[8], *last = NULL;
+    int argc = 0;
+    const char *bad;
+
+    for (char *s = apr_strtok(apr_pstrdup(p, d->def), " ", &last); s; s = apr_strtok(NULL, " ", &last))
+        argv[argc++] = s;
+    if (!argc)
+        return;
+    bad = iip_setting_set(conf, d, argc, (const char *const *)argv, 0, p);
+    assert(!bad);
+    (void)bad;
+}
+
+void iip_settings_init(apr_pool_t *p)
+{
+    iip_settings_unset(&defaults);
+    iip_server_settings_unset(&server_defaults);
+    for (const iip_directive *d = iip_directives; d->name; d++)
+        set_default(&defaults, d, p);
+    for (const iip_directive *d = iip_server_directives; d->name; d++)
+        set_default(&server_defaults, d, p);
+}
+
+/* ---- values ---- */
+
+iip_pair iip_lower_value(const iip_lower *l)
+{
+    return smaller_pair(l->admin, l->cap);
+}
+
+void iip_settings_limits(iip_limits *lim, const iip_settings *set)
+{
+    iip_pair size = iip_lower_value(&set->max_size);
+
+    lim->max_width = size.a;
+    lim->max_height = size.b;
+    lim->max_area = set->max_area;
+    lim->max_pixels = set->max_pixels;
+    lim->memory = set->max_memory ? (size_t)set->max_memory : SIZE_MAX;
+    lim->deadline = set->timeout;
+    /* A server that grows pictures must say how far (spec/iiif.md R23) */
+    lim->upscale = set->upscaling && (size.a || set->max_area);
+}
+
+static size_t put_text(char *out, size_t at, size_t room, const char *s)
+{
+    while (*s && at < room)
+        out[at++] = *s++;
+    return at;
+}
+
+static size_t put_number(char *out, size_t at, size_t room, int64_t n)
+{
+    char buf[24];
+    char *s = buf + sizeof buf;
+
+    *--s = '\0';
+    do
+        *--s = (char)('0' + n % 10);
+    while (n /= 10);
+    return put_text(out, at, room, s);
+}
+
+static size_t line_int(char *out, size_t at, size_t room, const int *v)
+{
+    return put_number(out, at, room, *v);
+}
+
+static size_t line_lower(char *out, size_t at, size_t room, const iip_lower *v)
+{
+    iip_pair pair = iip_lower_value(v);
+
+    at = put_number(out, at, room, pair.a);
+    at = put_text(out, at, room, ",");
+    return put_number(out, at, room, pair.b);
+}
+
+#define LINE_N(m)
+#define LINE_K(m)                                                                                                      \
+    at = put_text(out, at, room, ";" #m "=");                                                                          \
+    at = _Generic(set->m, int : line_int, iip_lower : line_lower)(out, at, room, &set->m);
+#define LINE(d, m, KIND, s, def, key, args, help) LINE_##key(m)
+
+size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room)
+{
+    IIP_SETTINGS(LINE)
+    return at;
+}
