@@ -31,11 +31,12 @@ struct iip_source {
  * no regular file), IIP_E_FORBIDDEN. The descriptor is closed with the pool. */
 iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *rel, apr_pool_t *p, iip_error *e);
 /* The same file with a descriptor of its own (dup; pread has no position to share), opened if it was not: a reader kept
- * over requests reads through it. */
+ * over requests reads through it. A source that is no file is handed back itself and must outlive what reads it. */
 iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, iip_error *e);
-/* 1 if the opened file still has s->id (fstat of its descriptor), so that what was decoded may be cached; 1 for memory. */
+/* 1 if the opened file still has s->id (fstat of its descriptor), so that what was decoded may be cached; 1 for memory and
+ * for what was not opened. */
 int iip_source_same(iip_source_t *s);
-/* Borrows the bytes. For tests, fuzzers and fetched jobs. */
+/* Borrows the bytes; each call makes a source of its own identity. For tests, fuzzers and fetched jobs. */
 iip_source_t *iip_source_memory(const void *data, size_t n, const char *name, apr_pool_t *p);
 /* Opens root->fd (O_PATH|O_DIRECTORY|O_CLOEXEC); IIP_E_NOT_FOUND or IIP_E_FORBIDDEN when this user cannot. Closed with p. */
 iip_status iip_root_open(iip_root *root, apr_pool_t *p, iip_error *e);
