@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A window of the rows to any size. Whole pixels are cropped or picked; everything else is resampled in two passes:
+ * output rows are mixed from source rows first, then shrunk or stretched sideways, so only a few source rows are ever
+ * held. */
+#include "raster/stage.h"
+#include <math.h>
+#include <string.h>
+
+enum {
+    STRIP = 16,  /* rows handed on at once */
+    RING = 16,   /* source rows held for an area filter; the others never need more than 13 */
+    BLOCK = 1024 /* samples mixed at a time: their sums stay in the nearest cache */
+};
+
+/* ---- filters and their weights ---- */
+
+/* One axis: output pixel i looks at origin + (i + 1/2) * step of the source, where whole numbers are edges of pixels;
+ * pixels below lo and from hi on do not exist. */
+typedef struct filter filter;
+typedef struct {
+    const filter *kind;
+    double origin, step;
+    int64_t lo, hi;
+    size_t most; /* bound of the taps of an output pixel */
+} axis;
+
+struct filter {
+    double (*at)(double d, double step); /* weight of a pixel whose centre is d away */
+    double (*reach)(double step);        /* farthest d with a weight */
+};
+
+static double area_at(double d, double step)
+{
+    double from = fmax(d - 0.5, -step / 2), to = fmin(d + 0.5, step / 2);
+
+    return to > from ? to - from : 0;
+}
+
+static double area_reach(double step)
+{
+    return (step + 1) / 2;
+}
+
+static double triangle_reach(double step)
+{
+    return fmax(step, 1);
+}
+
+static double triangle_at(double d, double step)
+{
+    return fmax(0, 1 - fabs(d) / triangle_reach(step));
+}
+
+static double lanczos_reach(double step)
+{
+    return 3 * fmax(step, 1);
+}
+
+static double lanczos_at(double d, double step)
+{
+    double t = M_PI / 3 * d / fmax(step, 1), s;
+
+    if (fabs(t) < 1e-9)
+        return 1;
+    s = sin(t); /* and sin(3t) = 3s - 4s^3 */
+    return fabs(t) < M_PI ? s * s * (3 - 4 * s * s) / (3 * t * t) : 0;
+}
+
+static const filter area = {area_at, area_reach};
+static const filter triangle = {triangle_at, triangle_reach};
+static const filter lanczos = {lanczos_at, lanczos_reach};
+
+static void axis_set(axis *a, double at, double len, int64_t have, int64_t size, int interpolate)
+{
+    a->origin = at;
+    a->step = len / (double)size;
+    iip_cover(at, len, have, &a->lo, &a->hi);
+    a->kind = a->step >= 2 ? &area : interpolate == IIP_INTERPOLATE_BILINEAR ? &triangle : &lanczos;
+    a->most = (size_t)ceil(2 * a->kind->reach(a->step)) + 1;
+}
+
+/* Weights of output pixel i for the source pixels from *first on; their number. Taps that fall outside are given to the
+ * pixel at the edge; ends of no weight are left off, so that a copy has a single tap. w: room for most. */
+static size_t axis_taps(const axis *a, int64_t i, float *w, int64_t *first)
+{
+    double centre = a->origin + ((double)i + 0.5) * a->step, reach = a->kind->reach(a->step), sum = 0;
+    int64_t from = (int64_t)ceil(centre - reach - 0.5), to = (int64_t)floor(centre + reach - 0.5), base;
+    size_t n = 0, skip = 0;
+    float small;
+
+    base = from < a->lo ? a->lo : from >= a->hi ? a->hi - 1 : from;
+    memset(w, 0, a->most * sizeof *w);
+    for (int64_t j = from; j <= to; j++) {
+        int64_t at = j < a->lo ? a->lo : j >= a->hi ? a->hi - 1 : j;
+        double v = a->kind->at((double)j + 0.5 - centre, a->step);
+
+        w[at - base] += (float)v;
+        sum += v;
+        n = (size_t)(at - base) + 1;
+    }
+    for (size_t k = 0; k < n; k++)
+        w[k] = (float)(w[k] / sum);
+    small = 1e-6f / (float)n;
+    while (n > 1 && fabsf(w[n - 1]) < small)
+        n--;
+    while (skip + 1 < n && fabsf(w[skip]) < small)
+        skip++;
+    memmove(w, w + skip, (n - skip) * sizeof *w);
+    *first = base + (int64_t)skip;
+    return n - skip;
+}
+
+/* ---- rows of samples: into the ring, mixed, out of the sums ---- */
+
+/* out[i] += w[0] * rows[0][i] + ... */
+typedef void mix_fn(float *out, const void *const *rows, const float *w, size_t n, size_t count);
+/* Colours times alpha, which is the last of bands: what is weighted is light. */
+typedef void weigh_fn(const void *in, float *out, size_t pixels, size_t bands);
+typedef void store_fn(const float *in, void *out, size_t count);
+
+#define SUM1(i) (w[0] * a[i])
+#define SUM2(i) (SUM1(i) + w[1] * b[i])
+#define SUM3(i) (SUM2(i) + w[2] * c[i])
+#define SUM4(i) (SUM3(i) + w[3] * d[i])
+#define MIX_LOOP(SUM)                                                                                                  \
+    for (size_t i = 0; i < m; i++)                                                                                     \
+    o[i] += SUM(i)
+#define MIX(name, T)                                                                                                   \
+    IIP_HOT static void name(float *restrict out, const void *const *rows, const float *weight, size_t n,              \
+                             size_t count)                                                                             \
+    {                                                                                                                  \
+        for (size_t at = 0; at < count; at += BLOCK) {                                                                 \
+            size_t m = count - at < BLOCK ? count - at : BLOCK;                                                        \
+            float *restrict o = out + at;                                                                              \
+                                                                                                                       \
+            for (size_t k = 0; k < n; k += 4) {                                                                        \
+                size_t left = n - k < 4 ? n - k : 4;                                                                   \
+                const T *restrict a = (const T *)rows[k] + at;                                                         \
+                const T *restrict b = (const T *)rows[k + (left > 1)] + at;                                            \
+                const T *restrict c = (const T *)rows[k + 2 * (left > 2)] + at;                                        \
+                const T *restrict d = (const T *)rows[k + 3 * (left > 3)] + at;                                        \
+                const float w[4] = {weight[k], weight[k + (left > 1)], weight[k + 2 * (left > 2)],                     \
+                                    weight[k + 3 * (left > 3)]};                                                       \
+                                                                                                                       \
+                switch (left) {                                                                                        \
+                case 1:                                                                                                \
+                    MIX_LOOP(SUM1);                                                                                    \
+                    break;                                                                                             \
+                case 2:                                                                                                \
+                    MIX_LOOP(SUM2);                                                                                    \
+                    break;                                                                                             \
+                case 3:                                                                                                \
+                    MIX_LOOP(SUM3);                                                                                    \
+                    break;                                                                                             \
+                default:                                                                                               \
+                    MIX_LOOP(SUM4);                                                                                    \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+#define WEIGH(name, T)                                                                                                 \
+    IIP_HOT static void name(const void *in, float *restrict out, size_t pixels, size_t bands)                         \
+    {                                                                                                                  \
+        const T *restrict s = in;                                                                                      \
+                                                                                                                       \
+        if (bands == 4)                                                                                                \
+            for (size_t i = 0; i < pixels; i++) {                                                                      \
+                float a = s[4 * i + 3];                                                                                \
+                                                                                                                       \
+                out[4 * i] = s[4 * i] * a;                                                                             \
+                out[4 * i + 1] = s[4 * i + 1] * a;                                                                     \
+                out[4 * i + 2] = s[4 * i + 2] * a;                                                                     \
+                out[4 * i + 3] = a;                                                                                    \
+            }                                                                                                          \
+        else                                                                                                           \
+            for (size_t i = 0; i < pixels; i++) {                                                                      \
+                float a = s[2 * i + 1];                                                                                \
+                                                                                                                       \
+                out[2 * i] = s[2 * i] * a;                                                                             \
+                out[2 * i + 1] = a;                                                                                    \
+            }                                                                                                          \
+    }
+
+#define STORE_INT(name, T, TOP)                                                                                        \
+    IIP_HOT static void name(const float *restrict in, void *restrict out, size_t count)                               \
+    {                                                                                                                  \
+        T *restrict o = out;                                                                                           \
+                                                                                                                       \
+        for (size_t i = 0; i < count; i++) {                                                                           \
+            float v = in[i] + 0.5f;                                                                                    \
+                                                                                                                       \
+            v = v > 0 ? v : 0;                                                                                         \
+            o[i] = (T)(int)(v < TOP ? v : TOP);                                                                        \
+        }                                                                                                              \
+    }
+
+MIX(mix_u8, unsigned char)
+MIX(mix_u16, uint16_t)
+MIX(mix_f32, float)
+WEIGH(weigh_u8, unsigned char)
+WEIGH(weigh_u16, uint16_t)
+WEIGH(weigh_f32, float)
+STORE_INT(store_u8, unsigned char, 255.f)
+STORE_INT(store_u16, uint16_t, 65535.f)
+
+static void store_f32(const float *in, void *out, size_t count)
+{
+    memcpy(out, in, count * sizeof *in);
+}
+
+typedef struct {
+    mix_fn *mix;
+    weigh_fn *weigh;
+    store_fn *store;
+    float top;
+} kernel;
+static const kernel kernels[] = {
+    [IIP_U8] = {mix_u8, weigh_u8, store_u8, 255},
+    [IIP_U16] = {mix_u16, weigh_u16, store_u16, 65535},
+    [IIP_F32] = {mix_f32, weigh_f32, store_f32, 1},
+};
+
+/* Colours divided by the alpha they were weighed with; an alpha too small to be seen leaves black. */
+IIP_HOT static void unweigh(float *px, size_t pixels, size_t bands, float least)
+{
+    for (size_t i = 0; i < pixels; i++, px += bands) {
+        float a = px[bands - 1], by = a > least ? 1 / a : 0;
+
+        for (size_t c = 0; c + 1 < bands; c++)
+            px[c] *= by;
+    }
+}
+
+/* ---- sideways ---- */
+
+/* Every output pixel has the same number of taps, so the loop over them is foreseen by the processor. */
+typedef struct {
+    size_t taps;
+    int32_t *first; /* counted from lo */
+    float *w;
+} columns;
+
+/* Four lanes from where a pixel begins: those past its bands are its neighbour's and are overwritten by that one's own.
+ */
+#ifdef IIP_PLAIN_C
+typedef struct {
+    float v[4];
+} lanes;
+static inline void lanes_add(lanes *sum, float w, const float *px)
+{
+    for (int c = 0; c < 4; c++)
+        sum->v[c] += w * px[c];
+}
+#define LANE(s, i) (s).v[i]
+#else
+typedef float lanes __attribute__((vector_size(16)));
+typedef float lanes_at __attribute__((vector_size(16), aligned(4), may_alias));
+#define lanes_add(sum, w, px) (*(sum) += (w) * *(const lanes_at *)(px))
+#define LANE(s, i)            (s)[i]
+#endif
+
+IIP_HOT static void across_pixels(float *restrict out, const float *restrict row, const columns *col, size_t n,
+                                  size_t bands)
+{
+    const float *w = col->w;
+
+    for (size_t i = 0; i < n; i++, out += bands) {
+        const float *px = row + (size_t)col->first[i] * bands;
+        lanes sum = {0};
+
+        for (size_t k = 0; k < col->taps; k++, px += bands)
+            lanes_add(&sum, *w++, px);
+        memcpy(out, &sum, sizeof sum);
+    }
+}
+
+/* One band: four taps at a time, weights padded to a multiple of four. */
+IIP_HOT static void across_grey(float *restrict out, const float *restrict row, const columns *col, size_t n,
+                                size_t bands)
+{
+    const float *w = col->w;
+
+    for (size_t i = 0; i < n; i++) {
+        const float *px = row + col->first[i];
+        lanes sum = {0};
+
+        for (size_t k = 0; k < col->taps; k += 4, px += 4, w += 4)
+            for (int c = 0; c < 4; c++)
+                LANE(sum, c) += w[c] * px[c];
+        out[i] = (LANE(sum, 0) + LANE(sum, 2)) + (LANE(sum, 1) + LANE(sum, 3));
+    }
+}
+
+static iip_status columns_set(columns *col, const axis *x, int64_t n, int pad, iip_budget *b, apr_pool_t *p,
+                              iip_error *e)
+{
+    size_t room = (x->most + 3) & ~(size_t)3, bytes, longest = 1;
+    float *w;
+
+    /* each row of weights is made at full length and kept at the longest one's */
+    if (__builtin_mul_overflow(room * sizeof *w, (size_t)n, &bytes))
+        return iip_fail(e, IIP_E_MEMORY, 0, "%zu weights for each column", room);
+    col->first = iip_budget_alloc(b, (size_t)n * sizeof *col->first, p, e);
+    col->w = w = col->first ? iip_budget_alloc(b, bytes, p, e) : NULL;
+    if (!w)
+        return IIP_E_MEMORY;
+    memset(w, 0, bytes);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t first;
+        size_t taps = axis_taps(x, i, w + (size_t)i * room, &first);
+
+        memset(w + (size_t)i * room + taps, 0, (room - taps) * sizeof *w);
+        col->first[i] = (int32_t)(first - x->lo);
+        if (taps > longest)
+            longest = taps;
+    }
+    col->taps = pad ? (longest + 3) & ~(size_t)3 : longest;
+    for (int64_t i = 0; i < n; i++)
+        memmove(w + (size_t)i * col->taps, w + (size_t)i * room, col->taps * sizeof *w);
+    return IIP_OK;
+}
+
+/* ---- the resampling stage ---- */
+
+typedef struct {
+    iip_stage_t base;
+    const kernel *kernel;
+    int alpha;
+    axis x, y;
+    columns col;
+    void (*across)(float *restrict, const float *restrict, const columns *, size_t, size_t);
+    iip_raster ring; /* source row y is in slot y % ring.h, columns x.lo to x.hi; weighed floats if there is alpha */
+    int64_t have;    /* source rows seen */
+    float *taps;     /* of one output row */
+    float *mixed;    /* one row, as wide as the source's window */
+    float *line;     /* one row, as wide as the output */
+    iip_raster strip;
+    int64_t done; /* output rows */
+    iip_budget *budget;
+} resample_stage;
+
+/* Brings source rows into the ring until there are `until` of them. */
+static iip_status resample_pull(resample_stage *s, int64_t until, iip_error *e)
+{
+    iip_stage_t *up = s->base.up;
+    size_t wide = (size_t)s->ring.w, left = (size_t)s->x.lo * iip_pixel_size(&up->shape);
+    iip_status rv;
+
+    while (s->have < until) {
+        iip_raster in;
+
+        if ((rv = up->next(up, until - s->have, &in, e)) != IIP_OK)
+            return rv;
+        if (in.h == 0)
+            return iip_fail(e, IIP_E_CORRUPT, 0, "rows end at %" APR_INT64_T_FMT, s->have);
+        for (int64_t y = 0; y < in.h; y++, s->have++) {
+            void *slot = s->ring.px + (size_t)(s->have % s->ring.h) * s->ring.stride;
+            const void *row = in.px + (size_t)y * in.stride + left;
+
+            if (s->alpha)
+                s->kernel->weigh(row, slot, wide, (size_t)in.bands);
+            else
+                memcpy(slot, row, wide * iip_pixel_size(&in));
+        }
+    }
+    return IIP_OK;
+}
+
+/* Output row i into s->mixed. An area filter may have more taps than the ring has rows: it takes them ring by ring. */
+static iip_status resample_mix(resample_stage *s, int64_t i, iip_error *e)
+{
+    size_t count = (size_t)s->ring.w * (size_t)s->ring.bands, n, k = 0;
+    mix_fn *mix = s->alpha ? mix_f32 : s->kernel->mix;
+    const void *rows[RING];
+    int64_t first;
+    iip_status rv;
+
+    n = axis_taps(&s->y, i, s->taps, &first);
+    memset(s->mixed, 0, count * sizeof *s->mixed);
+    while (k < n) {
+        size_t m = n - k < (size_t)s->ring.h ? n - k : (size_t)s->ring.h;
+
+        if ((rv = resample_pull(s, first + (int64_t)(k + m), e)) != IIP_OK)
+            return rv;
+        for (size_t j = 0; j < m; j++)
+            rows[j] = s->ring.px + (size_t)((first + (int64_t)(k + j)) % s->ring.h) * s->ring.stride;
+        mix(s->mixed, rows, s->taps + k, m, count);
+        k += m;
+    }
+    return IIP_OK;
+}
+
+static iip_status resample_next(iip_stage_t *base, int64_t max_rows, iip_raster *out, iip_error *e)
+{
+    resample_stage *s = (resample_stage *)base;
+    size_t w = (size_t)base->shape.w, bands = (size_t)base->shape.bands;
+    iip_status rv;
+
+    if ((rv = iip_budget_check(s->budget, e)) != IIP_OK)
+        return rv;
+    *out = s->strip;
+    if (out->h > max_rows)
+        out->h = max_rows;
+    if (out->h > base->shape.h - s->done)
+        out->h = base->shape.h - s->done;
+    for (int64_t y = 0; y < out->h; y++, s->done++) {
+        if ((rv = resample_mix(s, s->done, e)) != IIP_OK)
+            return rv;
+        s->across(s->line, s->mixed, &s->col, w, bands);
+        if (s->alpha)
+            unweigh(s->line, w, bands, s->kernel->top * 1e-6f);
+        s->kernel->store(s->line, out->px + (size_t)y * out->stride, w * bands);
+    }
+    return IIP_OK;
+}
+
+static float *floats(size_t w, size_t bands, iip_budget *b, apr_pool_t *p, iip_error *e)
+{
+    size_t n = (w * bands + 4) * sizeof(float); /* four lanes are read and written at the last pixel */
+    float *f = iip_budget_alloc(b, n, p, e);
+
+    if (f)
+        memset(f, 0, n);
+    return f;
+}
+
+iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t w, int64_t h, int interpolate,
+                                int alpha, iip_budget *b, apr_pool_t *p, iip_error *e)
+{
+    resample_stage *s = iip_stage_new(sizeof *s, up, b, p, e);
+    size_t bands = (size_t)up->shape.bands;
+
+    if (!s)
+        return NULL;
+    s->base.next = resample_next;
+    s->base.shape.w = w;
+    s->base.shape.h = h;
+    s->kernel = &kernels[up->shape.sample];
+    s->alpha = alpha;
+    s->across = bands == 1 ? across_grey : across_pixels;
+    s->budget = b;
+    axis_set(&s->x, win->x, win->w, up->shape.w, w, interpolate);
+    axis_set(&s->y, win->y, win->h, up->shape.h, h, interpolate);
+    s->ring = (iip_raster){.w = s->x.hi - s->x.lo, .bands = up->shape.bands, .sample = up->shape.sample};
+    s->ring.h = s->y.most < RING ? (int64_t)s->y.most : RING;
+    if (alpha)
+        s->ring.sample = IIP_F32;
+    s->strip = s->base.shape;
+    s->strip.h = h < STRIP ? h : STRIP;
+    if (columns_set(&s->col, &s->x, w, bands == 1, b, p, e) != IIP_OK || iip_stage_rows(&s->ring, b, p, e) != IIP_OK ||
+        iip_stage_rows(&s->strip, b, p, e) != IIP_OK ||
+        !(s->taps = iip_budget_alloc(b, s->y.most * sizeof(float), p, e)) ||
+        !(s->mixed = floats((size_t)s->ring.w + s->col.taps, bands, b, p, e)) ||
+        !(s->line = floats((size_t)w, bands, b, p, e)))
+        return NULL;
+    return &s->base;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the stages share among themselves: how one is made, and how their loops are built. */
+#ifndef IIP_STAGE_H
+#define IIP_STAGE_H
+#include "raster/raster.h"
+
+/* A zeroed stage of size bytes (its first member is an iip_stage_t) above up, whose shape it starts with; charged to b.
+ */
+void *iip_stage_new(size_t size, iip_stage_t *up, iip_budget *b, apr_pool_t *p, iip_error *e);
+
+/* A buffer for rows of s (w, h, bands and sample are set; stride and px are filled in), charged to b. Rows begin at
+ * multiples of 64 bytes and may be read and written 16 bytes past their end. */
+iip_status iip_stage_rows(iip_raster *s, iip_budget *b, apr_pool_t *p, iip_error *e);
+
+/* Makes n pixels of 8-bit samples at out of those at in; the two overlap nowhere. */
+typedef void iip_narrow_fn(const iip_stage_t *s, const unsigned char *in, unsigned char *out, size_t n);
+
+/* The next strip of s->up with its pixels passed through fn and put back in their place: s->shape's bands of 8 bits,
+ * never larger than before. room: bytes fn may use of each pixel's place at out, at least as many as the bands. */
+iip_status iip_stage_narrow(iip_stage_t *s, iip_narrow_fn *fn, int room, int64_t max_rows, iip_raster *out,
+                            iip_error *e);
+
+/* resample.c: iip_stage_scale() where pixels are mixed. */
+iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t w, int64_t h, int interpolate,
+                                int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);
+
+/* The pixels lo..hi, of have, that a window of one axis touches: at least one. */
+void iip_cover(double at, double len, int64_t have, int64_t *lo, int64_t *hi);
+
+static inline size_t iip_pixel_size(const iip_raster *s)
+{
+    return (size_t)s->bands * iip_sample_size(s->sample);
+}
+
+/* The grey of an RGB pixel (spec/iip.md 6.5). */
+static inline unsigned char iip_luma(const unsigned char *px)
+{
+    return (unsigned char)((1254097u * px[0] + 2462056u * px[1] + 478151u * px[2]) >> 22);
+}
+
+/* Loops over pixels are plain C in functions marked IIP_HOT: the compiler vectorises them, where it can once for each
+ * generation of x86-64, chosen when the program is loaded. Products and sums are never fused, so each of them gives the
+ * same bytes: equal requests have equal ETags on every machine. ThreadSanitizer cannot start with such functions. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#define IIP_HOT
+#elif defined(IIP_PLAIN_C)
+#define IIP_HOT __attribute__((optimize("fp-contract=off")))
+#elif defined(__x86_64__) && defined(__GLIBC__) && __GNUC__ >= 12 && !defined(__SANITIZE_THREAD__)
+#define IIP_HOT                                                                                                        \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "arch=x86-64-v2", "default"),                     \
+                   optimize("O3", "fp-contract=off")))
+#else
+#define IIP_HOT __attribute__((optimize("O3", "fp-contract=off")))
+#endif
+
+/* Runs LOOP(n) with n, the bytes of a pixel, as a constant where it is a usual one: a copy is then one or two moves. */
+#define IIP_BY_PIXEL(size, LOOP)                                                                                       \
+    switch (size) {                                                                                                    \
+    case 1:                                                                                                            \
+        LOOP(1);                                                                                                       \
+        break;                                                                                                         \
+    case 2:                                                                                                            \
+        LOOP(2);                                                                                                       \
+        break;                                                                                                         \
+    case 3:                                                                                                            \
+        LOOP(3);                                                                                                       \
+        break;                                                                                                         \
+    case 4:                                                                                                            \
+        LOOP(4);                                                                                                       \
+        break;                                                                                                         \
+    default:                                                                                                           \
+        LOOP(size);                                                                                                    \
+    }
+#endif
