@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is worth a warning at `httpd -t` and at the start: things that work, but not as meant. */
+#include "httpd/iipd.h"
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <apr_strings.h>
+#include <unixd.h>
+
+APLOG_USE_MODULE(iip);
+
+/* Who the children will be: httpd calls initgroups() for them. */
+typedef struct {
+    gid_t group[256];
+    int groups;
+} user;
+
+/* 1 if User may do this (R_OK, X_OK). As root the mode bits must tell: access() would always say yes. */
+static int user_may(const user *u, const char *path, const struct stat *st, int what)
+{
+    mode_t shift = st->st_uid == ap_unixd_config.user_id ? 6 : 0;
+
+    if (geteuid())
+        return !faccessat(AT_FDCWD, path, what, AT_EACCESS);
+    for (int i = 0; !shift && i < u->groups; i++)
+        if (st->st_gid == u->group[i])
+            shift = 3;
+    return !ap_unixd_config.user_id || (st->st_mode >> shift & (mode_t)what) == (mode_t)what;
+}
+
+static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
+{
+    char *path = apr_pstrdup(p, root->path);
+    const char *why = NULL;
+    struct stat st;
+
+    if (stat(path, &st))
+        why = "does not exist";
+    else if (!S_ISDIR(st.st_mode))
+        why = "is no folder";
+    else if (!user_may(u, path, &st, R_OK | X_OK))
+        why = "cannot be read by User";
+    /* Each folder on the way must let User through */
+    for (char *end = path; !why && (end = strchr(end + 1, '/'));) {
+        *end = '\0';
+        if (!stat(path, &st) && !user_may(u, path, &st, X_OK))
+            why = apr_pstrcat(p, "cannot be reached by User, because of ", path, NULL);
+        *end = '/';
+    }
+    if (why)
+        iipd_warn(apr_psprintf(p, "IIPRoot %s: the folder %s", root->path, why));
+}
+
+/* The server a <VirtualHost> became. */
+static server_rec *server_of(const ap_directive_t *vhost, server_rec *s)
+{
+    for (; s; s = s->next)
+        if (s->defn_name && !strcmp(s->defn_name, vhost->filename) && s->defn_line_number == (unsigned)vhost->line_num)
+            return s;
+    return NULL;
+}
+
+static const ap_directive_t *find(const ap_directive_t *list, const char *name)
+{
+    while (list && strcasecmp(list->directive, name))
+        list = list->next;
+    return list;
+}
+
+/* Does a section's path lie beneath the prefix of an IIPRoot, whose setting it inherits? */
+static int has_root(const ap_directive_t *section, apr_pool_t *p)
+{
+    const char *args = section->args, *path;
+
+    if (find(section->first_child, "IIPRoot"))
+        return 1;
+    if (strcasecmp(section->directive, "<Location"))
+        return 0;
+    path = ap_getword_conf(p, &args);
+    for (const iip_root *root = iipd_roots(); root; root = root->next) {
+        size_t n = strlen(root->prefix);
+
+        if (!strncmp(path, root->prefix, n) && (!path[n] || strchr("/>", path[n])))
+            return 1;
+    }
+    return 0;
+}
+
+/* Handlers of ours where httpd maps the names and answers 404 to an encoded slash before anybody is asked. */
+static void check_slashes(const ap_directive_t *list, server_rec *main_server, server_rec *s, int rooted, apr_pool_t *p)
+{
+    const core_dir_config *core = ap_get_core_module_config(s->lookup_defaults);
+
+    for (const ap_directive_t *d = list; d; d = d->next) {
+        const char *args = d->args;
+
+        if (!strcasecmp(d->directive, "<VirtualHost")) {
+            server_rec *host = server_of(d, main_server);
+
+            if (host)
+                check_slashes(d->first_child, main_server, host, 0, p);
+        } else if (d->first_child) {
+            check_slashes(d->first_child, main_server, s, rooted || has_root(d, p), p);
+        } else if (!rooted && !core->allow_encoded_slashes && !strcasecmp(d->directive, "SetHandler")) {
+            const char *word = ap_getword_conf(p, &args);
+
+            if (iip_protocol_find(word))
+                iipd_warn(apr_psprintf(p,
+                                       "SetHandler %s (%s:%d) without IIPRoot: names with an encoded slash (%%2F) are "
+                                       "refused by httpd here; \"AllowEncodedSlashes NoDecode\" lets them through",
+                                       word, d->filename, d->line_num));
+        }
+    }
+}
+
+static void warn_all(apr_pool_t *p, server_rec *s)
+{
+    const apr_array_header_t *lines = iipd_warnings();
+    user u = {.groups = sizeof u.group / sizeof *u.group};
+
+    if (!ap_unixd_config.user_name ||
+        getgrouplist(ap_unixd_config.user_name, ap_unixd_config.group_id, u.group, &u.groups) < 0)
+        u = (user){{ap_unixd_config.group_id}, 1};
+    for (const iip_root *root = iipd_roots(); root; root = root->next)
+        check_root(root, &u, p);
+    check_slashes(ap_conftree, s, s, 0, p);
+    for (int i = 0; i < lines->nelts; i++)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "IIP0002: %s", APR_ARRAY_IDX(lines, i, const char *));
+}
+
+/* httpd -t ends before post_config; a start reads the configuration twice, runs both twice and means the second time.
+ */
+int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST)
+        warn_all(pconf, s);
+    return OK;
+}
+
+int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG)
+        warn_all(pconf, s);
+    return OK;
+}

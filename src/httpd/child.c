@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What each child has of its own: the opened roots and the server object with its caches. */
+#include "httpd/iipd.h"
+#include <ap_mpm.h>
+#include <apr_allocator.h>
+#include <apr_atomic.h>
+#include <apr_thread_mutex.h>
+
+APLOG_USE_MODULE(iip);
+
+#define KEEP_FREE (4u << 20) /* bytes the allocator keeps of what was given back */
+
+static iip_server_t *server;
+static apr_pool_t *server_pool;
+static volatile apr_uint32_t busy;
+
+iip_server_t *iipd_server_enter(void)
+{
+    apr_atomic_inc32(&busy);
+    return server;
+}
+
+void iipd_server_leave(void)
+{
+    apr_atomic_dec32(&busy);
+}
+
+/* Threaded MPMs only: the workers are joined by now. mod_http2 has threads of its own and does not wait for all of
+ * them: while one is at work the end of the process frees everything. */
+static apr_status_t child_end(void *unused)
+{
+    if (!apr_atomic_read32(&busy)) {
+        iip_server_destroy(server);
+        server = NULL;
+        apr_pool_destroy(server_pool);
+    }
+    return APR_SUCCESS;
+}
+
+/* A pool of no parent with a locked allocator. Not a child of pchild: prefork destroys that inside its signal handler,
+ * in the middle of a request, and its allocator has no lock. */
+static apr_pool_t *make_pool(void)
+{
+    apr_allocator_t *allocator;
+    apr_thread_mutex_t *mutex;
+    apr_pool_t *p;
+
+    if (apr_allocator_create(&allocator))
+        return NULL;
+    apr_allocator_max_free_set(allocator, KEEP_FREE);
+    if (apr_pool_create_unmanaged_ex(&p, NULL, allocator)) {
+        apr_allocator_destroy(allocator);
+        return NULL;
+    }
+    apr_allocator_owner_set(allocator, p);
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p)) {
+        apr_pool_destroy(p);
+        return NULL;
+    }
+    apr_allocator_mutex_set(allocator, mutex);
+    return p;
+}
+
+/* Runs as User: a root it cannot open stays shut, with a line each. */
+void iipd_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    iip_server_settings set;
+    int threaded = AP_MPMQ_NOT_SUPPORTED;
+
+    iip_server_settings_effective(&set, ap_get_module_config(s->module_config, &iip_module));
+    server_pool = make_pool();
+    server = server_pool ? iip_server_create(&set, server_pool) : NULL;
+    if (!server) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "IIP0003: no memory for the caches, all pictures are refused");
+        return;
+    }
+    for (iip_root *root = iipd_roots(); root; root = root->next) {
+        iip_error e;
+
+        if (iip_root_open(root, server_pool, &e))
+            ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: IIPRoot %s: %s", root->path, e.detail);
+    }
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    if (threaded != AP_MPMQ_NOT_SUPPORTED)
+        apr_pool_cleanup_register(pchild, NULL, child_end, apr_pool_cleanup_null);
+}

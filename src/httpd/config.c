@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * httpd's configuration calls over the settings list: a place's record is iip_settings, the server's
+ * iip_server_settings. */
+#include "httpd/iipd.h"
+#include <string.h>
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+
+/* While the configuration is read; reset in pre_config */
+static iip_root *roots, **last_root;
+static unsigned root_count;
+static apr_array_header_t *warnings;
+
+int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    roots = NULL;
+    last_root = &roots;
+    root_count = 0;
+    warnings = apr_array_make(pconf, 4, sizeof(const char *));
+    iip_settings_init(pconf);
+    return OK;
+}
+
+iip_root *iipd_roots(void)
+{
+    return roots;
+}
+
+apr_array_header_t *iipd_warnings(void)
+{
+    return warnings;
+}
+
+void iipd_warn(const char *line)
+{
+    APR_ARRAY_PUSH(warnings, const char *) = line;
+}
+
+void *iipd_create_dir(apr_pool_t *p, char *dir)
+{
+    iip_settings *s = apr_palloc(p, sizeof *s);
+
+    iip_settings_unset(s);
+    return s;
+}
+
+void *iipd_merge_dir(apr_pool_t *p, void *base, void *add)
+{
+    iip_settings *s = apr_palloc(p, sizeof *s);
+
+    iip_settings_merge(s, base, add);
+    return s;
+}
+
+void *iipd_create_server(apr_pool_t *p, server_rec *s)
+{
+    iip_server_settings *set = apr_palloc(p, sizeof *set);
+
+    iip_server_settings_unset(set);
+    return set;
+}
+
+const iip_settings *iipd_settings(const request_rec *r)
+{
+    return ap_get_module_config(r->per_dir_config, &iip_module);
+}
+
+/* The prefix to be cut off is known only in a <Location> whose path means itself: elsewhere cmd->path is NULL, a
+ * folder, or (in LocationMatch and with ~) a pattern that looks like a path. */
+static const char *plain_location(const cmd_parms *cmd)
+{
+    const ap_directive_t *in = cmd->directive->parent;
+
+    if (!in || strcasecmp(in->directive, "<Location") || *in->args == '~' || !cmd->path || *cmd->path != '/' ||
+        apr_fnmatch_test(cmd->path))
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, " stands in a <Location> with a plain path only", NULL);
+    return NULL;
+}
+
+static const char *add_root(cmd_parms *cmd, iip_settings *conf)
+{
+    iip_root *root = apr_pmemdup(cmd->pool, conf->root, sizeof *root);
+    size_t n = strlen(cmd->path);
+
+    root->path = ap_server_root_relative(cmd->pool, root->path);
+    if (!root->path)
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": not a path: ", conf->root->path, NULL);
+    while (n && cmd->path[n - 1] == '/')
+        n--;
+    root->prefix = apr_pstrmemdup(cmd->pool, cmd->path, n);
+    root->number = ++root_count;
+    *last_root = root;
+    last_root = &root->next;
+    conf->root = root;
+    return NULL;
+}
+
+const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    const iip_directive *d = cmd->info;
+    int htaccess = cmd->pool == cmd->temp_pool;
+    void *conf = dir;
+    const char *bad = NULL;
+
+    if (d->scope == 'S') {
+        bad = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+        conf = ap_get_module_config(cmd->server->module_config, &iip_module);
+    } else if (d->scope == 'L') {
+        bad = plain_location(cmd);
+    }
+    if (!bad)
+        bad = iip_setting_set(conf, d, argc, (const char *const *)argv, htaccess, cmd->pool);
+    if (!bad && d->scope == 'L')
+        bad = add_root(cmd, conf);
+    if (bad == iip_setting_unbuilt) {
+        if (!htaccess)
+            iipd_warn(apr_psprintf(cmd->pool, "%s %s (%s:%d): %s", d->name, argv[0], cmd->directive->filename,
+                                   cmd->directive->line_num, bad));
+        bad = NULL;
+    }
+    return bad;
+}

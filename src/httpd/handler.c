@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The flow of a request, from the handler's name to the answer. Nothing is touched before it is certain that the
+ * request is ours; no pixel before the client's conditions are known. */
+#include "httpd/iipd.h"
+#include "accept.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <apr_portable.h>
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(iip);
+
+/* ---- is the client still there ---- */
+
+typedef struct {
+    conn_rec *c;
+    apr_time_t next;
+} watch;
+
+/* A write that fails shows it; who only computes must look. Not for the first tenth of a second, so that tiles pay
+ * nothing. */
+static int gone(void *ctx)
+{
+    watch *w = ctx;
+    apr_socket_t *sock;
+    apr_os_sock_t fd;
+    apr_time_t now;
+    char octet;
+    ssize_t n;
+
+    if (w->c->aborted)
+        return 1;
+    /* A stream of HTTP/2 shares its connection */
+    if (w->c->master || (now = apr_time_now()) < w->next)
+        return 0;
+    w->next = now + 100000;
+    sock = ap_get_conn_socket(w->c);
+    if (!sock || apr_os_sock_get(&fd, sock))
+        return 0;
+    n = recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)))
+        return 0;
+    w->c->aborted = 1;
+    return 1;
+}
+
+/* ---- the answers ---- */
+
+static int send_picture(iipd_request *q, iip_server_t *sv)
+{
+    request_rec *r = q->r;
+    const iip_encoder *enc = iip_encoder_find(q->rq.format);
+    const char *link;
+    char line[IIP_LINE_MAX];
+    size_t len;
+    apr_time_t now;
+    watch w;
+    iip_budget b;
+    iip_blob *blob;
+    int rc;
+
+    if (iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+        return OK;
+    len = iip_request_line(&q->rq, line, sizeof line);
+    if (!enc || !len) {
+        iip_refuse(&q->e, IIP_E_SYNTAX, "format");
+        return OK;
+    }
+    if (q->proto->link && (link = q->proto->link(&q->in, &q->rq, q->info, &q->lim, r->pool)))
+        apr_table_setn(r->headers_out, "Link", link);
+    if ((rc = iipd_validate(q, line, len)) != OK)
+        return rc;
+    iipd_picture_headers(q, enc);
+    if (r->header_only) {
+        blob = iip_request_streams(&q->rq) ? NULL : iip_serve_peek(sv, q->src, line, len);
+        if (!blob)
+            return iipd_send_head(q);
+        return iipd_send_blob(q, blob);
+    }
+    now = apr_time_now();
+    w = (watch){r->connection, now + 100000};
+    memset(&b, 0, sizeof b);
+    b.limit = q->lim.memory;
+    b.until = q->lim.deadline ? now + q->lim.deadline : 0;
+    b.gone = gone;
+    b.gone_ctx = &w;
+    if (iip_request_streams(&q->rq)) {
+        iipd_send_stream(q, sv, &b);
+        return OK;
+    }
+    if (iip_serve_image(sv, &q->rq, line, len, q->info, q->src, &q->lim, &b, r->pool, &blob, &q->e) != IIP_OK)
+        return OK;
+    return iipd_send_blob(q, blob);
+}
+
+static int send_info(iipd_request *q)
+{
+    request_rec *r = q->r;
+    const char *text, *mime, *vary = NULL, *link = NULL;
+
+    if (q->proto->describe(&q->in, &q->rq, q->info, &q->lim, &text, &mime, &vary, &link, r->pool, &q->e) != IIP_OK)
+        return OK;
+    if (vary)
+        apr_table_mergen(r->headers_out, "Vary", vary);
+    if (link)
+        apr_table_setn(r->headers_out, "Link", link);
+    return iipd_send_text(q, text, strlen(text), mime);
+}
+
+/* The first bytes say which decoder would take the file; NULL: none. */
+static const iip_decoder *sniff(iipd_request *q)
+{
+    unsigned char head[IIP_SNIFF];
+    size_t n = q->src->id.size < IIP_SNIFF ? (size_t)q->src->id.size : IIP_SNIFF;
+    iip_error e;
+
+    return q->src->read(q->src, head, n, 0, &e) == IIP_OK ? iip_decoder_find(head, n) : NULL;
+}
+
+/* JSON asked for by name, and liked better than the picture. */
+static int prefers_json(const char *accept, const char *mime)
+{
+    int picture = iip_accept_type(accept, mime).quality;
+
+    for (int i = 0; i < 2; i++) {
+        iip_accept json = iip_accept_type(accept, i ? "application/ld+json" : "application/json");
+
+        if (json.named && json.quality > picture)
+            return 1;
+    }
+    return 0;
+}
+
+/* The plain name of a picture (spec/iiif.md R4a). */
+static int send_bare(iipd_request *q)
+{
+    request_rec *r = q->r;
+    const char *accept = q->in.accept, *mime = r->content_type && !q->set.root ? r->content_type : "image/jpeg";
+    int bare = q->set.bare != -1 ? q->set.bare : q->set.root ? IIP_BARE_REDIRECT : IIP_BARE_FILE;
+
+    if (bare == IIP_BARE_NONE) {
+        iip_refuse(&q->e, IIP_E_FORBIDDEN, NULL);
+        return OK;
+    }
+    if (bare == IIP_BARE_FILE) {
+        apr_table_mergen(r->headers_out, "Vary", "Accept");
+        if (!accept || !prefers_json(accept, mime)) {
+            const iip_decoder *dec;
+
+            if (!q->set.root)
+                return DECLINED;
+            if ((dec = sniff(q)) != NULL)
+                return iipd_send_file(q, apr_pstrcat(r->pool, "image/", dec->name, NULL));
+            iip_refuse(&q->e, IIP_E_FORMAT, NULL);
+            return OK;
+        }
+    }
+    return iipd_send_redirect(q, HTTP_SEE_OTHER, q->proto->redirect(&q->in, &q->rq, IIP_WANT_BARE, r->pool));
+}
+
+/* ---- the flow ---- */
+
+static int other_method(const iipd_request *q)
+{
+    return q->r->method_number != M_GET;
+}
+
+static int answer_method(iipd_request *q)
+{
+    if (q->r->method_number == M_OPTIONS)
+        return iipd_send_options(q);
+    iip_refuse(&q->e, IIP_E_METHOD, NULL);
+    return OK;
+}
+
+/* What httpd mapped is ours only if it is a picture: pages, forms and scripts beside it go their own way untouched. */
+static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
+{
+    if (!q->file)
+        return q->e.status != IIP_OK;
+    if (iip_source_file(&q->src, NULL, q->file, q->r->pool, look) != IIP_OK)
+        return *q->in.path != '\0';
+    if (iip_serve_info(sv, q->src, q->rq.page, &q->lim, &q->info, &q->hold, look) == IIP_OK)
+        return 1;
+    /* A damaged picture is still one, and its plain name still the file */
+    return look->status != IIP_E_FORMAT || sniff(q);
+}
+
+/* DECLINED, an HTTP status for httpd to word, or OK: sent, or q->e says what to send. */
+static int serve(iipd_request *q, iip_server_t *sv)
+{
+    iip_error look;
+
+    iip_refuse(&look, IIP_OK, NULL);
+    if (!q->set.root) {
+        if (!is_ours(q, sv, &look))
+            return DECLINED;
+        if (q->want == IIP_WANT_BARE && q->e.status == IIP_OK && q->set.bare <= IIP_BARE_FILE)
+            return other_method(q) ? DECLINED : send_bare(q);
+        if (other_method(q))
+            return answer_method(q);
+        if (q->e.status != IIP_OK)
+            return OK;
+    } else {
+        if (!q->file)
+            return OK;
+        if (iip_source_file(&q->src, q->set.root, q->file, q->r->pool, &look) == IIP_OK)
+            iip_refuse(&q->e, IIP_OK, NULL); /* R4: a strange path that is a file is a plain name */
+        else if (q->e.status != IIP_OK)
+            return OK;
+    }
+    if (look.status != IIP_OK && (q->want == IIP_WANT_IMAGE || q->want == IIP_WANT_INFO || !q->src)) {
+        q->e = look;
+        return OK;
+    }
+    if (q->want == IIP_WANT_BARE)
+        return send_bare(q);
+    if (q->want == IIP_WANT_MOVED)
+        return iipd_send_redirect(q, HTTP_MOVED_PERMANENTLY,
+                                  q->proto->redirect(&q->in, &q->rq, IIP_WANT_MOVED, q->r->pool));
+    if (!q->info && iip_serve_info(sv, q->src, q->rq.page, &q->lim, &q->info, &q->hold, &q->e) != IIP_OK)
+        return OK;
+    return q->want == IIP_WANT_INFO ? send_info(q) : send_picture(q, sv);
+}
+
+static void drop(iipd_request *q)
+{
+    if (q->hold)
+        iip_blob_release(q->hold);
+    q->hold = NULL;
+    q->info = NULL;
+    q->src = NULL;
+}
+
+static int answer(iipd_request *q, iip_server_t *sv)
+{
+    int rc;
+
+    if (!sv && !q->set.root)
+        return DECLINED;
+    if (q->set.root && other_method(q))
+        return answer_method(q);
+    if (!sv) {
+        iip_refuse(&q->e, IIP_E_MEMORY, NULL);
+        return OK;
+    }
+    if ((rc = iipd_resolve(q)) != OK)
+        return rc;
+    rc = serve(q, sv);
+    if (rc == OK && q->e.status == IIP_E_CHANGED) {
+        /* Replaced between look and open: the new one is as good */
+        drop(q);
+        iip_refuse(&q->e, IIP_OK, NULL);
+        rc = serve(q, sv);
+    }
+    drop(q);
+    return rc;
+}
+
+int iipd_handler(request_rec *r)
+{
+    const iip_protocol *proto = r->handler ? iip_protocol_find(r->handler) : NULL;
+    iipd_request *q;
+    int rc;
+
+    if (!proto)
+        return DECLINED;
+    q = apr_pcalloc(r->pool, sizeof *q);
+    q->r = r;
+    q->proto = proto;
+    iip_settings_effective(&q->set, iipd_settings(r));
+    iip_settings_limits(&q->lim, &q->set);
+    iip_request_init(&q->rq, &q->set);
+    rc = answer(q, iipd_server_enter());
+    iipd_server_leave();
+    if (rc == DECLINED)
+        return iipd_decline(r);
+    if (rc != OK)
+        return iipd_hand_over(q, rc);
+    if (q->e.status != IIP_OK) {
+        iipd_log_error(q);
+        if (q->e.status == IIP_E_ABORTED)
+            r->connection->aborted = 1;
+        else
+            iipd_send_error(q);
+    }
+    iipd_log_request(q);
+    return OK;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The httpd half: what its files know of each other. Nothing in src/ outside this folder includes this.
+ *
+ * A request goes: resolve.c (is it ours, and which file) > handler.c (the flow) > respond.c (headers, one brigade). */
+#ifndef IIPD_H
+#define IIPD_H
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include "protocol/protocol.h"
+#include "serve.h"
+
+extern module AP_MODULE_DECLARE_DATA iip_module;
+
+/* One request of ours, in r->pool. */
+typedef struct {
+    request_rec *r;
+    const iip_protocol *proto;
+    iip_settings set; /* effective */
+    iip_limits lim;
+    iip_input in;
+    iip_request rq;
+    iip_want want;
+    iip_error e;      /* status IIP_OK as long as nothing went wrong */
+    const char *file; /* below set.root, or the absolute path httpd mapped; NULL: none was found */
+    int personal;     /* the client had to log in */
+    iip_source_t *src;
+    const iip_info *info;
+    iip_blob *hold; /* keeps info */
+} iipd_request;
+
+/* ---- config.c: records, directives, roots ---- */
+void *iipd_create_dir(apr_pool_t *p, char *dir);
+void *iipd_merge_dir(apr_pool_t *p, void *base, void *add);
+void *iipd_create_server(apr_pool_t *p, server_rec *s);
+const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+iip_root *iipd_roots(void); /* in the order of the configuration */
+/* The settings of this place as they were written. */
+const iip_settings *iipd_settings(const request_rec *r);
+/* A line to be logged once the configuration is read, and once only. */
+void iipd_warn(const char *line);
+apr_array_header_t *iipd_warnings(void);
+
+/* ---- check.c: warnings of `httpd -t` and of the start ---- */
+int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+
+/* ---- child.c: what a child has ---- */
+void iipd_child_init(apr_pool_t *pchild, server_rec *s);
+/* The child's server for the length of one request; NULL if there was no memory for it. Leave in any case. */
+iip_server_t *iipd_server_enter(void);
+void iipd_server_leave(void);
+
+/* ---- resolve.c: whose request is it, and which file ---- */
+int iipd_pre_translate_name(request_rec *r);
+int iipd_translate_name(request_rec *r);
+int iipd_fixups(request_rec *r);
+void iipd_insert_error_filter(request_rec *r);
+/* Fills in, rq, want, file. DECLINED: not ours, nothing was touched; an HTTP status that is the answer; else OK with
+ * q->e telling what is wrong with the request, if something is. */
+int iipd_resolve(iipd_request *q);
+/* Puts back the handler that would have had this request. DECLINED. */
+int iipd_decline(request_rec *r);
+
+/* ---- base.c: the URL the client used (spec/iiif.md R10) ---- */
+const char *iipd_base_url(iipd_request *q, const char *folder);
+/* X-IIIF-ID of a trusted peer, or NULL. */
+const char *iipd_given_id(iipd_request *q);
+
+/* ---- handler.c ---- */
+int iipd_handler(request_rec *r);
+
+/* ---- respond.c ---- */
+void iipd_cors(const iip_settings *set, request_rec *r, apr_table_t *headers);
+/* ETag, Last-Modified, Cache-Control, CORS; then the client's conditions. OK, or the status that is the answer. */
+int iipd_validate(iipd_request *q, const char *line, size_t len);
+/* Headers of a picture beside the validators. */
+void iipd_picture_headers(iipd_request *q, const iip_encoder *enc);
+/* These send and return what the handler returns. */
+int iipd_send_blob(iipd_request *q, iip_blob *b); /* takes over the reference */
+int iipd_send_text(iipd_request *q, const char *text, size_t n, const char *mime);
+int iipd_send_head(iipd_request *q); /* headers only */
+int iipd_send_file(iipd_request *q, const char *mime);
+int iipd_send_redirect(iipd_request *q, int status, const char *url);
+int iipd_send_options(iipd_request *q);
+int iipd_send_error(iipd_request *q);            /* q->e */
+int iipd_hand_over(iipd_request *q, int status); /* httpd words this answer */
+/* The picture while it is made. IIP_OK: the answer was sent, or cut; else nothing went out yet and q->e says why. */
+iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b);
+
+/* ---- bucket.c ---- */
+/* A bucket that holds b as long as its bytes are wanted; takes over one reference. */
+apr_bucket *iipd_bucket_blob_create(iip_blob *b, apr_bucket_alloc_t *list);
+
+/* ---- log.c ---- */
+void iipd_log_error(const iipd_request *q);
+void iipd_log_request(const iipd_request *q);
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Whose request is it, and which file does it mean? Two ways and no third: beneath an IIPRoot, the identifier is the
+ * name of the file; without one, httpd's own mapping decides, and what httpd would not serve is out of reach. */
+#include "httpd/iipd.h"
+#include "path.h"
+#include <string.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(iip);
+
+/* What our earlier hooks leave for the later ones. */
+typedef struct {
+    const char *handler; /* before core's SetHandler took over; NULL: none */
+    int encoded;         /* we kept httpd from decoding r->uri, for the %2F in it */
+    int rooted;          /* r->filename is not where the URL would lie */
+} note;
+
+static note *note_of(request_rec *r, int make)
+{
+    note *n = ap_get_module_config(r->request_config, &iip_module);
+
+    if (!n && make) {
+        n = apr_pcalloc(r->pool, sizeof *n);
+        ap_set_module_config(r->request_config, &iip_module, n);
+    }
+    return n;
+}
+
+/* ---- hooks ahead of the handler ---- */
+
+/* The root of a place where SetHandler names a handler of ours, else NULL. core decides on r->handler much later. */
+static const iip_root *rooted(request_rec *r)
+{
+    const iip_settings *set = iipd_settings(r);
+    const core_dir_config *core;
+    const char *word, *bad = NULL;
+
+    if (!set || !set->root)
+        return NULL;
+    core = ap_get_core_module_config(r->per_dir_config);
+    word = core->expr_handler ? ap_expr_str_exec(r, core->expr_handler, &bad) : core->handler;
+    return word && !bad && iip_protocol_find(word) ? set->root : NULL;
+}
+
+static int has_encoded_slash(const char *s)
+{
+    while ((s = strchr(s, '%')) != NULL)
+        if (*++s == '2' && (s[1] == 'F' || s[1] == 'f'))
+            return 1;
+    return 0;
+}
+
+/* httpd answers 404 to an encoded slash unless the vhost's AllowEncodedSlashes says otherwise; DONE keeps it from
+ * decoding at all (spec/iiif.md R11). Only for requests of the client: what others look up is theirs. */
+int iipd_pre_translate_name(request_rec *r)
+{
+    if (r->main || !r->uri || !has_encoded_slash(r->uri) || !rooted(r))
+        return DECLINED;
+    note_of(r, 1)->encoded = 1;
+    return DONE;
+}
+
+/* Nothing lies at DocumentRoot + URL; the walk to find that out would be half the system calls of a cached tile. A
+ * rewritten URL may have left the place whose settings we see here. */
+int iipd_translate_name(request_rec *r)
+{
+    const iip_settings *set = iipd_settings(r);
+    size_t n;
+
+    if (!set || !set->root || !r->uri)
+        return DECLINED;
+    n = strlen(set->root->prefix);
+    if (strncmp(r->uri, set->root->prefix, n) || (r->uri[n] && r->uri[n] != '/') || !rooted(r))
+        return DECLINED;
+    r->filename = apr_pstrdup(r->pool, ap_document_root(r));
+    note_of(r, 1)->rooted = 1;
+    return OK;
+}
+
+/* SetHandler overwrites the handler that mod_mime chose. Keep it: when we decline, a script must still run, for the
+ * default handler would send its source. */
+int iipd_fixups(request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    note *n = note_of(r, 0);
+
+    /* mod_dir must not take the request for one of the document root's: it never does where there is a path behind */
+    if (n && n->rooted)
+        r->path_info = r->uri;
+    if (r->handler && (core->expr_handler || core->handler))
+        note_of(r, 1)->handler = r->handler;
+    return DECLINED;
+}
+
+/* httpd's own errors (401, 403 and the like) in a place that is ours alone can be read by scripts too (R46). */
+void iipd_insert_error_filter(request_rec *r)
+{
+    const note *n = note_of(r, 0);
+    iip_settings set;
+
+    if (n && n->rooted && r->status >= 400 && !apr_table_get(r->headers_out, "Access-Control-Allow-Origin") &&
+        !apr_table_get(r->err_headers_out, "Access-Control-Allow-Origin")) {
+        iip_settings_effective(&set, iipd_settings(r));
+        iipd_cors(&set, r, r->err_headers_out);
+    }
+}
+
+int iipd_decline(request_rec *r)
+{
+    const note *n = note_of(r, 0);
+
+    r->handler = n && n->handler ? n->handler : r->content_type ? r->content_type : "default-handler";
+    return DECLINED;
+}
+
+/* ---- the path as the client wrote it ---- */
+
+static int hex(char c)
+{
+    return apr_isdigit(c) ? c - '0' : (c | 32) - 'a' + 10;
+}
+
+/* Where in raw the first n octets of its decoded form `plain` end; NULL if it is not that. keep: an encoded slash stays
+ * as it is written (AllowEncodedSlashes NoDecode). */
+static const char *follow(const char *raw, const char *plain, size_t n, int keep)
+{
+    for (const char *end = plain + n; plain < end; plain++) {
+        char c = *raw++;
+
+        if (c == '%' && apr_isxdigit(raw[0]) && apr_isxdigit(raw[1])) {
+            char d = (char)(hex(raw[0]) << 4 | hex(raw[1]));
+
+            if (d != '/' || !keep) {
+                c = d;
+                raw += 2;
+            }
+        }
+        if (c != *plain)
+            return NULL;
+    }
+    return raw;
+}
+
+/* The path of the request, normalised, not decoded. r->uri alone cannot tell %2F from %252F; but when a module has
+ * rewritten it, it alone is what is meant. *keep: how it follows r->uri. */
+static const char *raw_path(request_rec *r, int *keep)
+{
+    const char *u = r->unparsed_uri, *end;
+    const note *nt = note_of(r, 0);
+    size_t n = strlen(r->uri);
+    char *raw;
+
+    *keep = 0;
+    if (nt && nt->encoded) {
+        *keep = 1;
+        return r->uri;
+    }
+    if (u && !strncmp(u, r->uri, n) && (!u[n] || u[n] == '?') && !memchr(r->uri, '%', n))
+        return r->uri;
+    if (u && *u != '/') {
+        u = strstr(u, "://");
+        u = u ? strchr(u + 3, '/') : NULL;
+    }
+    if (u) {
+        raw = apr_pstrmemdup(r->pool, u, strcspn(u, "?#"));
+        if (ap_normalize_path(raw, AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_DECODE_UNRESERVED))
+            for (*keep = 0; *keep < 2; ++*keep)
+                if ((end = follow(raw, r->uri, n, *keep)) && !*end)
+                    return raw;
+    }
+    *keep = 0;
+    return ap_os_escape_path(r->pool, r->uri, 1);
+}
+
+/* ---- looking up by httpd's own rules ---- */
+
+/* What httpd says to a GET of this (encoded) path. OK with *sub, else the status that is the answer, with what belongs
+ * to it. */
+static int look_up(iipd_request *q, const char *path, request_rec **sub)
+{
+    request_rec *r = q->r;
+    const char *place;
+
+    *sub = ap_sub_req_lookup_uri(path, r, NULL);
+    if ((*sub)->status == HTTP_OK)
+        return OK;
+    apr_pool_join(r->pool, (*sub)->pool);
+    r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, (*sub)->err_headers_out);
+    if ((place = apr_table_get((*sub)->headers_out, "Location")))
+        apr_table_setn(r->err_headers_out, "Location", place);
+    return (*sub)->status;
+}
+
+/* <Location "/i/private"> does not see /i/private%2Fx.tif: ask once more with plain slashes, and take that place's
+ * settings. */
+static int check_access(iipd_request *q, const char *raw)
+{
+    request_rec *r = q->r, *sub;
+    char *path = apr_pstrdup(r->pool, raw), *to = path;
+    const iip_root *root = q->set.root;
+    int rc;
+
+    for (const char *s = path; *s; s++) {
+        if (s[0] == '%' && s[1] == '2' && (s[2] == 'F' || s[2] == 'f')) {
+            *to++ = '/';
+            s += 2;
+        } else {
+            *to++ = *s;
+        }
+    }
+    *to = '\0';
+    if ((rc = look_up(q, path, &sub)) != OK)
+        return rc;
+    if (!sub->handler || strcmp(sub->handler, r->handler)) {
+        rc = HTTP_NOT_FOUND;
+    } else {
+        iip_settings_effective(&q->set, iipd_settings(sub));
+        iip_settings_limits(&q->lim, &q->set);
+        q->set.root = root;
+        if (sub->user) {
+            r->user = apr_pstrdup(r->pool, sub->user);
+            r->ap_auth_type = apr_pstrdup(r->pool, sub->ap_auth_type);
+            q->personal = ap_some_authn_required(sub);
+        }
+    }
+    ap_destroy_sub_req(sub);
+    return rc;
+}
+
+/* ---- the two ways ---- */
+
+static int resolve_rooted(iipd_request *q)
+{
+    const iip_root *root = q->set.root;
+    const note *nt = note_of(q->r, 0);
+    const char *raw, *path;
+    size_t n = strlen(root->path);
+    int keep, rc;
+
+    raw = raw_path(q->r, &keep);
+    path = follow(raw, root->prefix, strlen(root->prefix), 1);
+    q->in.path = !path || !*path ? "/" : path;
+    q->in.base_url = iipd_base_url(q, root->prefix);
+    if (!path || *q->in.path != '/') {
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+        return OK;
+    }
+    if (q->proto->parse(&q->in, &q->rq, &q->want, q->r->pool, &q->e) != IIP_OK &&
+        (q->want != IIP_WANT_BARE || !q->rq.name))
+        return OK;
+    if (root->absolute && q->rq.name && !strncmp(q->rq.name, root->path, n) && q->rq.name[n] == '/')
+        q->rq.name += n + 1;
+    if (!q->rq.name || !iip_path_good(q->rq.name)) {
+        if (q->e.status == IIP_OK)
+            iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+        return OK;
+    }
+    if (nt && nt->encoded && (rc = check_access(q, raw)) != OK)
+        return rc;
+    q->file = q->rq.name;
+    return OK;
+}
+
+static int resolve_mapped(iipd_request *q)
+{
+    request_rec *r = q->r, *sub;
+    const char *raw, *tail, *name;
+    size_t n;
+    int keep, rc;
+
+    if (!r->filename || r->finfo.filetype == APR_DIR)
+        return DECLINED;
+    raw = raw_path(r, &keep);
+    n = strlen(raw);
+    if (r->finfo.filetype == APR_REG) {
+        size_t info = r->path_info ? strlen(r->path_info) : 0, all = strlen(r->uri);
+
+        q->file = r->filename;
+        tail = info <= all ? follow(raw, r->uri, all - info, keep) : NULL;
+        if (!tail)
+            return DECLINED;
+    } else {
+        tail = raw + n - q->proto->tail(raw);
+        if (tail == raw + n || tail == raw)
+            return DECLINED;
+    }
+    for (name = tail; name > raw && name[-1] != '/'; name--)
+        ;
+    q->in.ident = iip_path_decode(name, (size_t)(tail - name), r->pool);
+    if (!q->in.ident || !*q->in.ident || *q->in.ident == '.')
+        return DECLINED;
+    if (!q->file) {
+        if ((rc = look_up(q, apr_pstrmemdup(r->pool, raw, (size_t)(tail - raw)), &sub)) != OK)
+            return rc;
+        if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info))
+            q->file = apr_pstrdup(r->pool, sub->filename);
+        ap_destroy_sub_req(sub);
+    }
+    q->in.mapped = 1;
+    q->in.path = tail;
+    q->in.base_url = iipd_base_url(q, apr_pstrmemdup(r->pool, raw, name > raw ? (size_t)(name - raw) - 1 : 0));
+    if (q->proto->parse(&q->in, &q->rq, &q->want, r->pool, &q->e) == IIP_OK && !q->file)
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+    return OK;
+}
+
+int iipd_resolve(iipd_request *q)
+{
+    request_rec *r = q->r;
+
+    if (r->user)
+        q->personal = ap_some_authn_required(r);
+    q->in.set = &q->set;
+    q->in.query = r->args;
+    q->in.accept = apr_table_get(r->headers_in, "Accept");
+    q->in.id = iipd_given_id(q);
+    return q->set.root ? resolve_rooted(q) : resolve_mapped(q);
+}
