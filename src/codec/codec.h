@@ -59,6 +59,8 @@ typedef struct {
 } iip_raster;
 
 size_t iip_sample_size(iip_sample s); /* bytes */
+/* malloc freed by a cleanup of p, for what grows with the input. NULL: *e is IIP_E_MEMORY. */
+void *iip_codec_alloc(size_t n, apr_pool_t *p, iip_error *e);
 
 /* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
 typedef struct {
@@ -144,11 +146,14 @@ const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n);
 const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not built */
 const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
 const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
-void               iip_decoder_add(const iip_decoder *d);       /* before the first request only */
+/* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, or the table is full. */
+int iip_decoder_add(const iip_decoder *d);
 
 /* icc.c: 1 if a profile is sound, fits a picture of so many colour bands (1 or 3), and is not plain sRGB: worth sending. */
 int iip_icc_worth(const void *icc, size_t n, int colours);
 
 /* exif.c: orientation (1..8) from a TIFF-structured EXIF block (after "Exif\0\0"); 1 if absent or damaged. */
 int iip_exif_orientation(const unsigned char *p, size_t n);
+/* Pixels per cm from the same block; left as they are if absent or damaged. */
+void iip_exif_resolution(const unsigned char *p, size_t n, double *x, double *y);
 #endif

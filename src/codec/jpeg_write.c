@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * JPEG writer: rows go through libjpeg's standard tables straight into the sink. Optimised tables would cost 2.5 times
+ * the work for some 5 % of the bytes (spec/performance.md section 2). */
+#include "codec/codec.h"
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <jpeglib.h>
+#include <jerror.h>
+
+#define BUFFER (32 * 1024)
+#define ROWS   16
+
+#define MAX_XMP     65502 /* more would need XMP's own way of splitting */
+#define XMP_NAME    "http://ns.adobe.com/xap/1.0/"
+#define ICC_NAME    "ICC_PROFILE"
+#define ICC_HEAD    (sizeof ICC_NAME + 2) /* number of this part, number of all */
+#define ICC_PART    (65533 - ICC_HEAD)
+#define ICC_PARTS   255
+#define FULL_CHROMA 90 /* from this quality on colour is not subsampled */
+
+struct iip_writer {
+    struct jpeg_compress_struct c;
+    struct jpeg_error_mgr err;
+    struct jpeg_destination_mgr dest;
+    jmp_buf out; /* to the entry point that is running, with *e filled */
+    iip_error *e;
+    iip_sink *sink;
+    unsigned char *buf;
+};
+
+static void leave(iip_writer_t *w)
+{
+    longjmp(w->out, 1);
+}
+
+static void error_exit(j_common_ptr c)
+{
+    iip_writer_t *w = c->client_data;
+    char text[JMSG_LENGTH_MAX];
+
+    c->err->format_message(c, text);
+    iip_fail(w->e, c->err->msg_code == JERR_OUT_OF_MEMORY ? IIP_E_MEMORY : IIP_E_IO, 0, "writing JPEG: %s", text);
+    leave(w);
+}
+
+static void emit_message(j_common_ptr c, int level)
+{
+    if (level < 0)
+        error_exit(c);
+}
+
+static void flush(iip_writer_t *w)
+{
+    if (w->sink->write(w->sink, w->buf, BUFFER - w->dest.free_in_buffer, w->e) != IIP_OK)
+        leave(w);
+}
+
+static void init_destination(j_compress_ptr c)
+{
+    iip_writer_t *w = c->client_data;
+
+    w->dest.next_output_byte = w->buf;
+    w->dest.free_in_buffer = BUFFER;
+}
+
+/* libjpeg calls this when the buffer is full, whatever the counters say. */
+static boolean empty_output_buffer(j_compress_ptr c)
+{
+    iip_writer_t *w = c->client_data;
+
+    w->dest.free_in_buffer = 0;
+    flush(w);
+    init_destination(c);
+    return TRUE;
+}
+
+static void term_destination(j_compress_ptr c)
+{
+    flush(c->client_data);
+}
+
+static apr_status_t writer_close(void *writer)
+{
+    iip_writer_t *w = writer;
+
+    jpeg_destroy_compress(&w->c);
+    return APR_SUCCESS;
+}
+
+static void put_density(j_compress_ptr c, const iip_enc_opts *o)
+{
+    double x = o->res_x * 2.54 + 0.5, y = o->res_y * 2.54 + 0.5; /* whole dots an inch: finer than a centimetre's */
+
+    if (x < 1 || y < 1 || x >= 65536 || y >= 65536)
+        return;
+    c->density_unit = 1;
+    c->X_density = (UINT16)x;
+    c->Y_density = (UINT16)y;
+}
+
+static void put_xmp(j_compress_ptr c, const iip_enc_opts *o)
+{
+    const unsigned char *p = o->xmp;
+
+    if (o->xmp_len == 0 || o->xmp_len > MAX_XMP)
+        return;
+    jpeg_write_m_header(c, JPEG_APP0 + 1, (unsigned)(sizeof XMP_NAME + o->xmp_len));
+    for (size_t i = 0; i < sizeof XMP_NAME; i++)
+        jpeg_write_m_byte(c, XMP_NAME[i]);
+    for (size_t i = 0; i < o->xmp_len; i++)
+        jpeg_write_m_byte(c, p[i]);
+}
+
+static size_t icc_parts(const iip_enc_opts *o)
+{
+    size_t parts = (o->icc_len + ICC_PART - 1) / ICC_PART;
+
+    return parts <= ICC_PARTS ? parts : 0;
+}
+
+static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *out)
+{
+    const size_t parts = icc_parts(o);
+    const unsigned char *icc = o->icc;
+    size_t left = o->icc_len;
+
+    for (size_t i = 1; out && i <= parts; i++) {
+        size_t n = left < ICC_PART ? left : ICC_PART, length = 2 + ICC_HEAD + n;
+
+        *out++ = 0xff;
+        *out++ = JPEG_APP0 + 2;
+        *out++ = (unsigned char)(length >> 8);
+        *out++ = (unsigned char)length;
+        memcpy(out, ICC_NAME, sizeof ICC_NAME);
+        out[sizeof ICC_NAME] = (unsigned char)i;
+        out[sizeof ICC_NAME + 1] = (unsigned char)parts;
+        memcpy(out + ICC_HEAD, icc, n);
+        out += ICC_HEAD + n;
+        icc += n;
+        left -= n;
+    }
+    return parts ? parts * (4 + ICC_HEAD) + o->icc_len : 0;
+}
+
+static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k,
+                             apr_pool_t *p, iip_error *e)
+{
+    iip_writer_t *w = apr_pcalloc(p, sizeof *w);
+
+    if (shape->w < 1 || shape->h < 1 || shape->w > JPEG_MAX_DIMENSION || shape->h > JPEG_MAX_DIMENSION)
+        return iip_fail(e, IIP_E_LIMIT, 0, "JPEG holds at most %ld pixels a side", JPEG_MAX_DIMENSION);
+    if (shape->sample != IIP_U8 || (shape->bands != 1 && shape->bands != 3))
+        return iip_fail(e, IIP_E_FEATURE, 0, "JPEG of %d bands", shape->bands);
+    if (!(w->buf = iip_codec_alloc(BUFFER, p, e)))
+        return e->status;
+    w->e = e;
+    w->sink = k;
+    w->c.err = jpeg_std_error(&w->err);
+    w->err.error_exit = error_exit;
+    w->err.emit_message = emit_message;
+    w->c.client_data = w;
+    if (setjmp(w->out))
+        return e->status;
+    apr_pool_cleanup_register(p, w, writer_close, apr_pool_cleanup_null);
+    jpeg_create_compress(&w->c);
+    w->dest = (struct jpeg_destination_mgr){.init_destination = init_destination,
+                                            .empty_output_buffer = empty_output_buffer,
+                                            .term_destination = term_destination};
+    w->c.dest = &w->dest;
+    w->c.image_width = (JDIMENSION)shape->w;
+    w->c.image_height = (JDIMENSION)shape->h;
+    w->c.input_components = shape->bands;
+    w->c.in_color_space = shape->bands == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_set_defaults(&w->c);
+    jpeg_set_quality(&w->c, o->quality, TRUE);
+    w->c.dct_method = JDCT_ISLOW;
+    w->c.comp_info[0].h_samp_factor = w->c.comp_info[0].v_samp_factor =
+        shape->bands == 3 && o->quality < FULL_CHROMA ? 2 : 1;
+    put_density(&w->c, o);
+    jpeg_start_compress(&w->c, TRUE);
+    put_xmp(&w->c, o);
+    if (icc_parts(o))
+        jpeg_write_icc_profile(&w->c, o->icc, (unsigned)o->icc_len);
+    *out = w;
+    return IIP_OK;
+}
+
+static iip_status jpeg_rows(iip_writer_t *w, const iip_raster *strip, iip_error *e)
+{
+    w->e = e;
+    if (setjmp(w->out))
+        return e->status;
+    for (int64_t y = 0; y < strip->h;) {
+        JSAMPROW rows[ROWS];
+        JDIMENSION n;
+
+        for (n = 0; n < ROWS && y + n < strip->h; n++)
+            rows[n] = strip->px + (size_t)(y + n) * strip->stride;
+        y += jpeg_write_scanlines(&w->c, rows, n);
+    }
+    return IIP_OK;
+}
+
+static iip_status jpeg_end(iip_writer_t *w, iip_error *e)
+{
+    w->e = e;
+    if (setjmp(w->out))
+        return e->status;
+    jpeg_finish_compress(&w->c);
+    return IIP_OK;
+}
+
+const iip_encoder iip_encoder_jpeg = {
+    .abi = IIP_CODEC_ABI,
+    .format = IIP_FMT_JPEG,
+    .name = "jpeg",
+    .ext = "jpg",
+    .mime = "image/jpeg",
+    .q_min = 1,
+    .q_max = 100,
+    .q_default = 75,
+    .samples = 1u << IIP_U8,
+    .max_side = JPEG_MAX_DIMENSION,
+    .begin = jpeg_begin,
+    .rows = jpeg_rows,
+    .splice = jpeg_splice,
+    .end = jpeg_end,
+};

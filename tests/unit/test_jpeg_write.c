@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * JPEG writer: what it makes is read back by plain libjpeg and compared with what went in. */
+#include "codec/codec.h"
+#include "jpeg_plain.h"
+#include <apr_general.h>
+
+static apr_pool_t *pool;
+
+typedef struct {
+    iip_sink k;
+    bytes out;
+    int writes, fail_at;
+} collector;
+
+static iip_status collect(iip_sink *k, const void *p, size_t n, iip_error *e)
+{
+    collector *c = (collector *)k;
+
+    if (c->writes++ == c->fail_at)
+        return iip_fail(e, IIP_E_ABORTED, 0, "gone");
+    c->out.p = realloc(c->out.p, c->out.n + n + 1);
+    memcpy(c->out.p + c->out.n, p, n);
+    c->out.n += n;
+    return IIP_OK;
+}
+
+static iip_status encode(collector *c, int w, int h, int bands, const iip_enc_opts *o, iip_error *e)
+{
+    const iip_encoder *enc = iip_encoder_by_ext("jpg");
+    iip_raster shape = {w, h, bands, IIP_U8, 0, NULL};
+    size_t stride = (size_t)w * bands + 3;
+    unsigned char *px = malloc(stride * 64);
+    iip_writer_t *wr;
+    apr_pool_t *p;
+    iip_status rv;
+
+    apr_pool_create(&p, pool);
+    rv = enc->begin(&wr, &shape, o, &c->k, p, e);
+    for (int y = 0, n = 1; y < h && rv == IIP_OK; y += n, n = n % 37 + 5) { /* strips of all heights */
+        iip_raster strip = {w, n = n > h - y ? h - y : n, bands, IIP_U8, stride, px};
+
+        for (int i = 0; i < n * w * bands; i++)
+            px[i / (w * bands) * stride + i % (w * bands)] =
+                sample_at(i % (w * bands) / bands, y + i / (w * bands), i % bands);
+        rv = enc->rows(wr, &strip, e);
+    }
+    if (rv == IIP_OK)
+        rv = enc->end(wr, e);
+    apr_pool_destroy(p);
+    free(px);
+    return rv;
+}
+
+/* The same pixels as of libjpeg asked plainly for this quality and sampling. */
+static void written(void **state)
+{
+    static const struct {
+        int bands, q, factor;
+    } cases[] = {{1, 100, 1}, {1, 75, 1}, {3, 100, 1}, {3, 90, 1}, {3, 89, 2}, {3, 75, 2}, {3, 1, 2}};
+    iip_error e;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int grey = cases[i].bands == 1;
+        recipe plain = {.in = grey ? JCS_GRAYSCALE : JCS_RGB,
+                        .stored = grey ? JCS_GRAYSCALE : JCS_YCbCr,
+                        .bands = cases[i].bands,
+                        .w = 301,
+                        .h = 203,
+                        .hs = cases[i].factor,
+                        .vs = cases[i].factor,
+                        .quality = cases[i].q};
+        collector c = {{collect}, {0}, 0, -1};
+        iip_enc_opts o = {.quality = cases[i].q};
+        bytes b = make(&plain);
+        picture ours, theirs = decode(b, 1);
+
+        assert_int_equal(encode(&c, 301, 203, cases[i].bands, &o, &e), IIP_OK);
+        ours = decode(c.out, 1);
+        assert_true(ours.w == 301 && ours.h == 203 && ours.bands == cases[i].bands);
+        assert_true(ours.hs == cases[i].factor && ours.vs == cases[i].factor);
+        assert_memory_equal(ours.px, theirs.px, (size_t)301 * 203 * ours.bands);
+        picture_free(&ours);
+        picture_free(&theirs);
+        free(b.p);
+        free(c.out.p);
+    }
+}
+
+static void metadata_written(void **state)
+{
+    unsigned char *icc = malloc(200000), *xmp = malloc(70000), *spliced;
+    iip_enc_opts o = {
+        .quality = 75, .icc = icc, .icc_len = 200000, .xmp = xmp, .xmp_len = 65502, .res_x = 118.11, .res_y = 118.11};
+    collector c = {{collect}, {0}, 0, -1};
+    iip_error e;
+    picture p;
+    size_t n;
+    bytes plain, both;
+
+    for (int i = 0; i < 200000; i++)
+        icc[i] = (unsigned char)(i ^ i >> 8);
+    memset(xmp, 'x', 70000);
+    assert_int_equal(encode(&c, 40, 30, 3, &o, &e), IIP_OK);
+    p = decode(c.out, 1);
+    assert_int_equal(p.icc_len, 200000);
+    assert_memory_equal(p.icc, icc, 200000);
+    assert_int_equal(p.xmp.n, 29 + 65502);
+    assert_memory_equal(p.xmp.p, "http://ns.adobe.com/xap/1.0/", 29);
+    assert_memory_equal(p.xmp.p + 29, xmp, 65502);
+    assert_true(p.density_unit == 1 && p.density == 300);
+    picture_free(&p);
+    free(c.out.p);
+
+    o.xmp_len = 65503; /* one byte more than XMP allows in JPEG: left out */
+    o.icc_len = 0;
+    o.res_x = 1e9;
+    c = (collector){{collect}, {0}, 0, -1};
+    assert_int_equal(encode(&c, 40, 30, 3, &o, &e), IIP_OK);
+    p = decode(c.out, 1);
+    assert_true(p.icc_len == 0 && p.xmp.n == 0 && p.density_unit == 0);
+    picture_free(&p);
+
+    /* what splice gives, put behind SOI of a plain file */
+    plain = c.out;
+    assert_int_equal(iip_encoder_by_ext("jpg")->splice(&o, NULL), 0);
+    o.icc_len = 200000;
+    n = iip_encoder_by_ext("jpg")->splice(&o, NULL);
+    spliced = malloc(n);
+    assert_int_equal(iip_encoder_by_ext("jpg")->splice(&o, spliced), n);
+    both = insert(plain, plain.p + 2, spliced, n);
+    p = decode(both, 1);
+    assert_int_equal(p.icc_len, 200000);
+    assert_memory_equal(p.icc, icc, 200000);
+    picture_free(&p);
+    free(both.p);
+    free(plain.p);
+    free(spliced);
+    free(icc);
+    free(xmp);
+}
+
+static void sink_fails(void **state)
+{
+    iip_enc_opts o = {.quality = 95};
+    iip_error e;
+    int n = 0;
+
+    for (;; n++) {
+        collector c = {{collect}, {0}, 0, n};
+        iip_status rv;
+
+        memset(&e, 0, sizeof e);
+        rv = encode(&c, 300, 400, 3, &o, &e);
+        free(c.out.p);
+        if (rv == IIP_OK)
+            break;
+        assert_int_equal(rv, IIP_E_ABORTED);
+        assert_int_equal(e.status, IIP_E_ABORTED);
+        assert_string_equal(e.detail, "gone");
+    }
+    assert_true(n > 2); /* more than one buffer, and the end */
+}
+
+static void shapes_refused(void **state)
+{
+    const iip_encoder *enc = iip_encoder_find(IIP_FMT_JPEG);
+    iip_enc_opts o = {.quality = 75};
+    collector c = {{collect}, {0}, 0, -1};
+    iip_writer_t *w;
+    iip_error e;
+    static const struct {
+        iip_raster shape;
+        iip_status is;
+    } cases[] = {{{65501, 1, 3, IIP_U8, 0, NULL}, IIP_E_LIMIT}, {{1, 65501, 3, IIP_U8, 0, NULL}, IIP_E_LIMIT},
+                 {{0, 1, 3, IIP_U8, 0, NULL}, IIP_E_LIMIT},     {{9, 9, 4, IIP_U8, 0, NULL}, IIP_E_FEATURE},
+                 {{9, 9, 3, IIP_U16, 0, NULL}, IIP_E_FEATURE},  {{65500, 1, 3, IIP_U8, 0, NULL}, IIP_OK}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(enc->begin(&w, &cases[i].shape, &o, &c.k, pool, &e), cases[i].is);
+    assert_int_equal(enc->end(w, &e), IIP_E_IO); /* rows are missing */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(written),
+        cmocka_unit_test(metadata_written),
+        cmocka_unit_test(sink_fails),
+        cmocka_unit_test(shapes_refused),
+    };
+    int failed;
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return failed;
+}
