@@ -5,6 +5,7 @@ build/browser/shots. Arguments: words; only scenarios with one of them in their 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -35,13 +36,13 @@ PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 
 ]
 
 
-def extra_configuration(folder):
+def configuration(parts):
     """The pages, and a place whose info.json is good and whose images are refused: what the checks must notice."""
     return f'''
-Alias /pages {folder}
+Alias /pages {parts["pages"]}
 <Location "/broken">
     SetHandler iiif-handler
-    IIPRoot {os.path.dirname(folder) if os.path.basename(folder) == 'extra' else demo.DEMO}/pictures
+    IIPRoot {parts["pictures"]}
 </Location>
 <LocationMatch "^/broken/.*/default[.]jpg$">
     Require all denied
@@ -84,13 +85,14 @@ def play(server, scenarios):
 
 def main():
     words = sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a time limit ends the run in order too
     if not os.path.exists(demo.MODULE):
         sys.exit('build/mod_iip.so is missing: run make\n0 passed, 1 failed')
     quiet = (lambda *args, **kwargs: None)
     demo.prepare(quiet)
     modules = npm.install(HERE, os.path.join(WORK, 'npm'))
     pages(os.path.join(WORK, 'pages'), modules)
-    with demo.serve(os.path.join(WORK, 'pages'), extra_configuration) as server:
+    with demo.serve({'pages': os.path.join(WORK, 'pages')}, configuration) as server:
         scenarios = [{'name': f'{viewer}-{base}-{picture.replace("%2F", "_")}', 'url': f'{server.url}/pages/{viewer}.html#/{base}/{picture}',
                       'shown': VIEWERS[viewer], 'steps': JOURNEY} for viewer, base, picture in PLAYED]
         scenarios += [

@@ -17,7 +17,7 @@ import urllib.request
 
 import npm
 import samples
-from httpd import MODULE, TOP, Httpd, Scratch, account, reads
+from httpd import MODULE, TOP, Httpd, within_reach
 
 DEMO = os.path.join(TOP, 'build', 'demo')
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -113,51 +113,33 @@ def prepare(say):
         make_pages(os.path.join(DEMO, 'www'))
 
 
-def configuration(base):
-    """base: the folder that holds pictures, www and npm."""
+def configuration(parts):
     return f'''
-DocumentRoot {base}/www
-Alias /openseadragon {base}/npm/node_modules/openseadragon/build/openseadragon
+DocumentRoot {parts["www"]}
+Alias /openseadragon {parts["openseadragon"]}
 <Location "/iiif">
     SetHandler iiif-handler
-    IIPRoot {base}/pictures
+    IIPRoot {parts["pictures"]}
 </Location>
 <Location "/iiif2">
     SetHandler iiif-handler
-    IIPRoot {base}/pictures
+    IIPRoot {parts["pictures"]}
     IIIFVersions 2
 </Location>
-<Directory {base}/www/folder>
+<Directory {parts["www"]}/folder>
     AllowOverride FileInfo
 </Directory>
 '''
 
 
 @contextlib.contextmanager
-def serve(extra=None, more=lambda folder: ''):
-    """httpd over build/demo, or over a copy where httpd's user cannot go there (a checkout below /root).
-    extra: another folder to serve; more: its path, as served, to configuration text."""
-    who = account()
-    parts = {name: os.path.join(DEMO, name) for name in ('pictures', 'www', 'npm')}
-    if extra:
-        parts['extra'] = extra
-    with contextlib.ExitStack() as stack:
-        if all(reads(who, path) for path in parts.values()):
-            base, run = DEMO, stack.enter_context(Scratch(DEMO, 'run-'))
-        else:
-            base = run = stack.enter_context(Scratch('/var/tmp', 'mod_iip-demo-'))
-            for name, path in parts.items():
-                shutil.copytree(path, os.path.join(base, name), ignore=shutil.ignore_patterns('*.map'))
-                parts[name] = os.path.join(base, name)
-            open_to_all(base)
-        yield stack.enter_context(Httpd(run, configuration(base) + more(parts.get('extra')), modules=('alias',)))
-
-
-def open_to_all(base):
-    for folder, _, files in os.walk(base):
-        os.chmod(folder, 0o755)
-        for name in files:
-            os.chmod(os.path.join(folder, name), 0o644)
+def serve(extra={}, more=lambda parts: ''):
+    """httpd over build/demo; extra: more folders to serve, {name: path}; more: the text they need in the configuration."""
+    mine = {'www': os.path.join(DEMO, 'www'), 'pictures': os.path.join(DEMO, 'pictures'),
+            'openseadragon': os.path.join(DEMO, 'npm', 'node_modules', 'openseadragon', 'build', 'openseadragon')}
+    with within_reach({**mine, **extra}, DEMO, 'run-') as (run, parts), \
+            Httpd(run, configuration(parts) + more(parts), modules=('alias',)) as server:
+        yield server
 
 
 def fetch(url):

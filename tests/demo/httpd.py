@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private httpd on a free port of 127.0.0.1: one folder holds its configuration, pid and log, and goes with it.
 Used by the demo, the browser tests and the benchmark."""
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -77,6 +78,25 @@ class Scratch:
 
 def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a killed starter leaves no server behind
+
+
+@contextlib.contextmanager
+def within_reach(parts, parent, prefix):
+    """parts: {name: folder}. Yields a scratch folder below parent and parts as httpd's user can read them: themselves, or
+    copies below /var/tmp where a folder on the way (the checkout below /root, an umask of 077) keeps him out."""
+    who = account()
+    if all(reads(who, path) for path in parts.values()):
+        with Scratch(parent, prefix) as run:
+            yield run, parts
+        return
+    with Scratch('/var/tmp', 'mod_iip-' + prefix) as run:
+        for name, path in parts.items():
+            shutil.copytree(path, os.path.join(run, name), ignore=shutil.ignore_patterns('*.map'))
+        for folder, _, files in os.walk(run):
+            os.chmod(folder, 0o755)
+            for name in files:
+                os.chmod(os.path.join(folder, name), 0o644)
+        yield run, {name: os.path.join(run, name) for name in parts}
 
 
 class Httpd:

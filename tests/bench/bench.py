@@ -1,0 +1,361 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""make bench: mod_iip beside a static httpd and Debian's iipimage-server, in one run, rounds interleaved.
+Prints a table and writes tests/bench/figures.md; --quick: short rounds, under a minute, prints only."""
+import argparse
+import contextlib
+import http.client
+import io
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'demo'))
+
+import samples  # noqa: E402
+from httpd import MODULE, TOP, Httpd, apxs, within_reach  # noqa: E402
+from PIL import Image  # noqa: E402
+
+WORK = os.path.join(TOP, 'build', 'bench')
+IIPSRV = '/usr/lib/iipimage-server/iipsrv.fcgi'
+CONNECTIONS = 8
+WALL = (7680, 4800)
+TILE = 256
+
+# both children stay, no connection is closed on the way, sendfile as the static side wants it; equal for all
+TUNING = '''
+StartServers 2
+ServerLimit 2
+ThreadLimit 16
+ThreadsPerChild 16
+MinSpareThreads 1
+MaxSpareThreads 32
+MaxRequestWorkers 32
+MaxConnectionsPerChild 0
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+EnableSendfile On
+'''
+
+
+# --- pictures and traces ---------------------------------------------------------------------------------------------
+
+def corpus():
+    """A wall of nine photographs as JPEG and as deflate pyramid, and 44 pyramids cut out of eleven photographs."""
+    def wall(part, *options):
+        joined = part + '.v'
+        try:
+            samples.vips('arrayjoin', ' '.join(map(samples.photograph, samples.PHOTOGRAPHS[:9])), joined, '--across', '3')
+            samples.vips('tiffsave', joined, part, *options)
+        finally:
+            if os.path.exists(joined):
+                os.unlink(joined)
+
+    def cut(part, name, n):
+        whole = part + '.v'
+        try:
+            samples.vips('crop', samples.photograph(name), whole, str(n % 2 * 320), str(n // 2 * 200), '2240', '1400')
+            samples.vips('tiffsave', whole, part, *samples.pyramid('jpeg'))
+        finally:
+            if os.path.exists(whole):
+                os.unlink(whole)
+
+    jpeg, deflate = samples.pyramid('jpeg'), samples.pyramid('deflate', '--predictor', 'horizontal')
+    recipes = {
+        'jpeg.tif': (lambda part: wall(part, *jpeg), '7680 x 4800, JPEG tiles', 'jpeg 1'),
+        'deflate.tif': (lambda part: wall(part, *deflate), '7680 x 4800, deflate tiles', 'deflate 1'),
+    }
+    for name in samples.PHOTOGRAPHS:
+        for n in range(4):
+            recipes[f'{name}-{n}.tif'] = (lambda part, name=name, n=n: cut(part, name, n), '2240 x 1400, JPEG tiles', 'cut 1')
+    samples.make_all(recipes, os.path.join(WORK, 'pictures'))
+    return [f'{name}-{n}.tif' for name in samples.PHOTOGRAPHS for n in range(4)]
+
+
+def session():
+    """What a viewer of 1280 x 800 asks on its way: the whole, a zoom into a place level by level, three pans there; then
+    the next place. (scale, column, row) of each tile, none twice: a viewer keeps what it has."""
+    dice = random.Random(20)
+    levels = math.ceil(math.log2(max(WALL) / TILE))
+    seen = {}
+    for _ in range(8):
+        x, y = dice.random(), dice.random()
+        for scale in [1 << n for n in range(levels, -1, -1)] + [1, 1, 1]:
+            if scale == 1:
+                x, y = (min(1, max(0, v + dice.uniform(-0.05, 0.05))) for v in (x, y))
+            w, h = math.ceil(WALL[0] / scale), math.ceil(WALL[1] / scale)
+            left, top = (max(0, round(p * n - v / 2)) for p, n, v in ((x, w, 1280), (y, h, 800)))
+            for row in range(top // TILE, min(math.ceil(h / TILE), math.ceil((top + 800) / TILE))):
+                for column in range(left // TILE, min(math.ceil(w / TILE), math.ceil((left + 1280) / TILE))):
+                    seen[scale, column, row] = True
+    return list(seen)
+
+
+def iiif(tile):
+    scale, column, row = tile
+    x, y = column * TILE * scale, row * TILE * scale
+    w, h = min(TILE * scale, WALL[0] - x), min(TILE * scale, WALL[1] - y)
+    return f'{x},{y},{w},{h}/{math.ceil(w / scale)},{math.ceil(h / scale)}/0/default.jpg'
+
+
+# --- sides -----------------------------------------------------------------------------------------------------------
+
+def ours(pictures, *more):
+    lines = '\n'.join(more)
+    return f'{lines}\n<Location "/iiif">\nSetHandler iiif-handler\nIIPRoot {pictures}\n</Location>\n'
+
+
+def iipsrv(pictures, run, cache):
+    env = {'FILESYSTEM_PREFIX': pictures + '/', 'URI_MAP': 'iiif=>IIIF', 'VERBOSITY': '0', 'LOGFILE': '/dev/null',
+           'OMP_NUM_THREADS': '1', 'MAX_IMAGE_CACHE_SIZE': str(cache), 'JPEG_QUALITY': '75', 'MAX_CVT': '5000'}
+    lines = '\n'.join(f'FcgidInitialEnv {k} "{v}"' for k, v in env.items())
+    return f'''
+LoadModule fcgid_module {apxs("LIBEXECDIR")}/mod_fcgid.so
+FcgidIPCDir {run}/fcgid
+FcgidProcessTableFile {run}/fcgid_shm
+FcgidIdleTimeout 0
+FcgidProcessLifeTime 0
+FcgidMaxRequestsPerProcess 0
+FcgidMaxProcesses {CONNECTIONS}
+FcgidMaxProcessesPerClass {CONNECTIONS}
+FcgidMinProcessesPerClass {CONNECTIONS}
+FcgidSpawnScoreUpLimit 1000
+{lines}
+AliasMatch ^/iiif/.* {IIPSRV}
+<Directory {os.path.dirname(IIPSRV)}>
+    SetHandler fcgid-script
+    Options ExecCGI
+</Directory>
+'''
+
+
+def start(stack, run, name, body, modules=(), module=MODULE):
+    folder = os.path.join(run, name)
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    return stack.enter_context(Httpd(folder, body(folder), modules=modules, tuning=TUNING, module=module))
+
+
+def fetch_all(server, paths):
+    """[(status, type, body)], one connection."""
+    link = http.client.HTTPConnection('127.0.0.1', server.port, timeout=60)
+    out = []
+    for path in paths:
+        link.request('GET', path)
+        answer = link.getresponse()
+        out.append((answer.status, answer.headers.get_content_type(), answer.read()))
+    link.close()
+    return out
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+def tree(pid):
+    """pid and all below it."""
+    children = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                with open(f'/proc/{name}/stat') as f:
+                    parent = int(f.read().rsplit(')', 1)[1].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    out = [pid]
+    for p in out:
+        out += children.get(p, [])
+    return out
+
+
+def cpu(pid):
+    """Seconds the tree has used, with those of children that ended."""
+    ticks = 0
+    for p in tree(pid):
+        with contextlib.suppress(OSError):
+            with open(f'/proc/{p}/stat') as f:
+                ticks += sum(int(v) for v in f.read().rsplit(')', 1)[1].split()[11:15])
+    return ticks / os.sysconf('SC_CLK_TCK')
+
+
+def memory(pid):
+    """Most bytes the tree has held: what is private to each process, what is shared once (that of the one with most), and how
+    far each process was once above what it is now."""
+    total = shared = 0
+    for p in tree(pid):
+        with contextlib.suppress(OSError):
+            with open(f'/proc/{p}/smaps_rollup') as f:
+                held = {line.split(':')[0]: int(line.split()[1]) for line in f if line.endswith('kB\n')}
+            with open(f'/proc/{p}/status') as f:
+                status = dict(line.split(':', 1) for line in f)
+            total += held['Private_Clean'] + held['Private_Dirty']
+            shared = max(shared, held['Shared_Clean'] + held['Shared_Dirty'])
+            total += int(status['VmHWM'].split()[0]) - int(status['VmRSS'].split()[0])
+    return (total + shared) * 1024
+
+
+def load(server, listing, seconds):
+    before = cpu(server.pid)
+    done = subprocess.run(['wrk', '-t1', f'-c{CONNECTIONS}', f'-d{seconds}s', '--timeout', '20s', '-s', os.path.join(HERE, 'list.lua'),
+                           server.url, '--', listing], capture_output=True, text=True, timeout=seconds + 60)
+    if done.returncode:
+        sys.exit(f'wrk: {done.stdout}{done.stderr}')
+    got = json.loads(done.stdout.strip().splitlines()[-1])
+    n = max(1, got['requests'])
+    return {'rate': got['requests'] / got['seconds'], 'cpu': (cpu(server.pid) - before) / n * 1000, 'memory': memory(server.pid),
+            'size': got['bytes'] / n, 'bad': got['refused'] + got['broken'], **{p: got[p] / 1000 for p in ('p50', 'p95', 'p99')}}
+
+
+class Work:
+    """One row group: a name, what its peers are, and for each side (server, paths)."""
+
+    def __init__(self, name, note, sides):
+        self.name, self.note, self.sides = name, note, sides
+        self.rounds = {side: [] for side in sides}
+        self.listing, self.sizes, self.wrong = {}, {}, {side: 0 for side in sides}
+
+    def check(self):
+        """Every path once on every side: 200, a JPEG, of the same size in pixels as on the others."""
+        shapes = {}
+        for side, (server, paths) in self.sides.items():
+            self.listing[side] = os.path.join(server.folder, f'{self.name}.list'.replace(' ', '_'))
+            with open(self.listing[side], 'w') as f:
+                f.write('\n'.join(paths) + '\n')
+            answers = fetch_all(server, paths)
+            self.sizes[side] = sum(len(body) for _, _, body in answers) / len(answers)
+            for i, (status, kind, body) in enumerate(answers):
+                good = status == 200 and kind == 'image/jpeg'
+                shape = Image.open(io.BytesIO(body)).size if good else None
+                if not good or shapes.setdefault(i, shape) != shape:
+                    self.wrong[side] += 1
+                    if self.wrong[side] == 1:
+                        print(f'  {self.name}, {side}: {paths[i]} gives {status} {kind} {shape}, elsewhere {shapes.get(i)}')
+
+    def middle(self, side, key):
+        return statistics.median(r[key] for r in self.rounds[side])
+
+    def ratio(self, side, peer, key):
+        """Median of the ratios of each round."""
+        if peer not in self.sides or side == peer:
+            return None
+        return statistics.median(a[key] / b[key] if b[key] else math.inf for a, b in zip(self.rounds[side], self.rounds[peer]))
+
+
+def table(works):
+    head = ('work', 'side', 'req/s', 'x static', 'x iipsrv', 'p50 ms', 'p95 ms', 'p99 ms', 'CPU ms per 1000', 'CPU x static', 'CPU x iipsrv',
+            'peak MB', 'bytes', 'not 200')
+    rows = [head]
+    for w in works:
+        for side in w.sides:
+            m = (lambda key, w=w, side=side: w.middle(side, key))
+            r = (lambda peer, key, w=w, side=side: '' if (v := w.ratio(side, peer, key)) is None else f'{v:.2f}')
+            bad = sum(x['bad'] for x in w.rounds[side]) + w.wrong[side]
+            rows.append((w.name, side, f'{m("rate"):.0f}', r('static', 'rate'), r('iipsrv', 'rate'), *(f'{m(p):.2f}' for p in ('p50', 'p95', 'p99')),
+                         f'{m("cpu") * 1000:.0f}', r('static', 'cpu'), r('iipsrv', 'cpu'), f'{max(x["memory"] for x in w.rounds[side]) / 1e6:.0f}',
+                         f'{w.sizes[side]:.0f}', str(bad)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ['| ' + ' | '.join(v.ljust(n) if i < 2 else v.rjust(n) for i, (v, n) in enumerate(zip(row, widths))) + ' |' for row in rows]
+    lines.insert(1, '|' + '|'.join('-' * (n + 2) if i < 2 else '-' * (n + 1) + ':' for i, n in enumerate(widths)) + '|')
+    return '\n'.join(lines)
+
+
+def version(package):
+    done = subprocess.run(['dpkg-query', '-W', '-f', '${Version}', package], capture_output=True, text=True)
+    return done.stdout or 'none'
+
+
+def report(works, rounds, seconds):
+    with open('/proc/cpuinfo') as f:
+        model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), 'unknown processor')
+    goals = [('warm tile', 'static', 'rate', 1.0), ('cold tile, JPEG', 'static', 'rate', 0.95), ('thumbnails', 'iipsrv', 'rate', 2.5)]
+    by_name = {w.name: w for w in works}
+    lines = [f'- {name}: {by_name[name].ratio("mod_iip", peer, key):.2f}x {peer}, to reach {goal:.2f}x' for name, peer, key, goal in goals]
+    return f'''# Figures of `make bench`
+
+{model}, {os.cpu_count()} cores, server and client on the same machine; httpd {version("apache2-bin")} (event, 2 children), iipimage-server
+{version("iipimage-server")} behind mod_fcgid ({CONNECTIONS} processes, one thread each), wrk with {CONNECTIONS} connections kept alive.
+{rounds} rounds of {seconds} s for each row, interleaved; figures are medians over the rounds, ratios medians of each round's ratio.
+
+{table(works)}
+
+Throughput against the goals:
+
+{chr(10).join(lines)}
+
+Rows: {" ".join(f"**{w.name}**: {w.note}" for w in works)} *static* serves the bytes of mod_iip's own answers as files, two folders deep, with sendfile and a
+written `AllowOverride None`. *CPU* is user and system time of the whole process tree of a side. *peak* is private memory plus shared pages once. *bytes* is the
+mean body. *not 200* counts answers with another status, broken connections, and pictures of another size than the other sides give.
+'''
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--quick', action='store_true', help='3 rounds of 1 s; prints, writes nothing to the tree')
+    parser.add_argument('--rounds', type=int)
+    parser.add_argument('--seconds', type=int)
+    args = parser.parse_args()
+    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (1 if args.quick else 4)
+    for need, package in (('wrk', 'wrk'), ('vips', 'libvips-tools'), (IIPSRV, 'iipimage-server'),
+                          (os.path.join(apxs('LIBEXECDIR'), 'mod_fcgid.so'), 'libapache2-mod-fcgid')):
+        if not shutil.which(need) and not os.path.exists(need):
+            sys.exit(f'{need} is missing: install the package {package}')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    small = corpus()
+    tiles = session()
+    with contextlib.ExitStack() as stack:
+        # a short path: the sockets of mod_fcgid lie in it
+        run, parts = stack.enter_context(within_reach({'pictures': os.path.join(WORK, 'pictures')}, '/tmp', 'mod_iip-bench-'))
+        pictures = parts['pictures']
+        warm = start(stack, run, 'warm', lambda folder: ours(pictures))
+        cold = start(stack, run, 'cold', lambda folder: ours(pictures, 'IIPCacheSize 0 0'))
+        peer = start(stack, run, 'iipsrv', lambda folder: iipsrv(pictures, folder, 10), ('alias',), None)
+        peer_cold = start(stack, run, 'iipsrv-cold', lambda folder: iipsrv(pictures, folder, 0), ('alias',), None)
+        jpeg = [f'/iiif/jpeg.tif/{iiif(t)}' for t in tiles]
+        deflate = [f'/iiif/deflate.tif/{iiif(t)}' for t in tiles]
+        files = os.path.join(run, 'files')
+        os.makedirs(os.path.join(files, 'tiles'))
+        for path, (_, _, body) in zip(tiles, fetch_all(cold, jpeg)):
+            with open(os.path.join(files, 'tiles', '{}-{}-{}.jpg'.format(*path)), 'wb') as f:
+                f.write(body)
+        plain = ['/tiles/{}-{}-{}.jpg'.format(*t) for t in tiles]
+        static = start(stack, run, 'static', lambda folder: f'DocumentRoot {files}\n', (), None)
+        thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
+        works = [
+            Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
+                 {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer, jpeg)}),
+            Work('cold tile, JPEG', 'the same session with `IIPCacheSize 0 0`, so that each tile is read from the pyramid and passed through '
+                 '(the file itself is in the page cache; iipsrv without its cache).',
+                 {'static': (static, plain), 'mod_iip': (cold, jpeg), 'iipsrv': (peer_cold, jpeg)}),
+            Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.',
+                 {'mod_iip': (cold, deflate), 'iipsrv': (peer_cold, deflate)}),
+            Work('thumbnails', f'`full/!400,400` over {len(small)} JPEG pyramids, no caches.',
+                 {'mod_iip': (cold, thumbs), 'iipsrv': (peer_cold, thumbs)}),
+        ]
+        print(f'{len(tiles)} tiles, {len(small)} pyramids; {rounds} rounds of {seconds} s ...', flush=True)
+        for w in works:
+            w.check()
+            for side, (server, _) in w.sides.items():  # all processes up, both children's caches full
+                load(server, w.listing[side], 1 if args.quick else 2)
+        for n in range(rounds):
+            for w in works:
+                sides = list(w.sides)
+                for side in sides[n % len(sides):] + sides[:n % len(sides)]:
+                    w.rounds[side].append(load(w.sides[side][0], w.listing[side], seconds))
+            print(f'  round {n + 1} of {rounds}', flush=True)
+        bad = sum(w.wrong[s] + sum(r['bad'] for r in w.rounds[s]) for w in works for s in w.sides)
+        if args.quick:
+            print(table(works))
+        else:
+            text = report(works, rounds, seconds)
+            print(text)
+            with open(os.path.join(HERE, 'figures.md'), 'w') as f:
+                f.write(text)
+    sys.exit(f'{bad} answers were not as they should be' if bad else 0)
+
+
+if __name__ == '__main__':
+    main()
