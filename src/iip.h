@@ -96,7 +96,8 @@ typedef struct {
 #define IIP_MAX_OPS 12
 
 typedef enum { IIP_REGION_FULL, IIP_REGION_SQUARE, IIP_REGION_PIXELS, IIP_REGION_RATIO, IIP_REGION_TILE } iip_region_kind;
-typedef enum { IIP_SIZE_FULL, IIP_SIZE_MAX, IIP_SIZE_FIT, IIP_SIZE_EXACT, IIP_SIZE_PERCENT } iip_size_kind;
+/* LISTED: EXACT, but the width of a stored level of the whole picture alone means that level's size (IIIF 2 `w,`, R38). */
+typedef enum { IIP_SIZE_FULL, IIP_SIZE_MAX, IIP_SIZE_FIT, IIP_SIZE_EXACT, IIP_SIZE_PERCENT, IIP_SIZE_LISTED } iip_size_kind;
 /* What happens to a size above that of the region: refused (IIIF 3 without ^), brought down to the region (!w,h
  * without ^), or made if the limits allow growing (^). */
 typedef enum { IIP_GROW_REFUSE, IIP_GROW_CLAMP, IIP_GROW_ASK } iip_grow;
@@ -130,6 +131,7 @@ typedef struct {
     int             quality;  /* of the encoder; -1 = configured default */
     int             layers;   /* -1 = configured default */
     int             download; /* Content-Disposition: attachment; not part of the line */
+    int             negotiated; /* format was chosen by Accept: Vary; not part of the line */
     const iip_settings *set;  /* members marked K there are part of the line like all else */
     /* set by iip_request_resolve() */
     iip_rect src;          /* full-resolution pixels of the upright picture, clipped */

@@ -5,12 +5,18 @@
 #include "iip.h"
 /* Percent-decodes s once into memory of p; '+' stays '+'. NULL if an escape is malformed or gives NUL. */
 const char *iip_path_decode(const char *s, size_t n, apr_pool_t *p);
-/* 1 if a decoded name may meet a file system: no control octet, backslash, empty, "." or ".." segment, segment that begins with
- * a dot, leading slash, more than 1024 octets, more than 32 segments, invalid UTF-8, scheme or drive prefix. */
+/* The same into room for n + 1 octets: 1 or 0. */
+int iip_path_decode_to(char *out, const char *s, size_t n);
+/* 1 if a decoded name may meet a file system: no control octet, backslash, empty, "." or ".." segment, segment that
+ * begins with a dot, leading slash, more than 1024 octets, more than 32 segments, invalid UTF-8, scheme or drive
+ * prefix. */
 int iip_path_good(const char *name);
-/* Encodes an identifier for id, Location and Link (spec/iiif.md R10): unreserved and : ; , ! $ & ' ( ) * + = bare, the rest %XX. */
+/* 1 if s is well-formed UTF-8. */
+int iip_utf8_good(const char *s);
+/* Encodes an identifier for id, Location and Link (spec/iiif.md R10): unreserved and : ; , ! $ & ' ( ) * + = bare, the
+ * rest %XX. */
 const char *iip_path_encode(const char *name, apr_pool_t *p);
-/* Splits an undecoded path at '/', doubled slashes as one, no empty segments; a trailing slash sets *slash. Segments are
- * copies in p, not decoded. Their number, or -1 if over max. */
+/* Splits an undecoded path at '/', doubled slashes as one, no empty segments; a trailing slash sets *slash. Segments
+ * are copies in p, not decoded. Their number, or -1 if over max. */
 int iip_path_split(const char *path, const char **seg, int max, int *slash, apr_pool_t *p);
 #endif

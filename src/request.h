@@ -15,10 +15,21 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
 /* Size w x h (of a region) brought under the limits, aspect kept, at least 1 (spec/iiif.md R20); grow: up to them. */
 void iip_size_limit(int64_t w, int64_t h, const iip_limits *lim, int grow, int64_t *ow, int64_t *oh);
 
+/* 1 if answers may be larger than their region: upscaling is on and something bounds it (R23). */
+int iip_limits_grow(const iip_limits *lim);
+/* What the largest size (`max`; grow: `^max`) of a resolved request's region is, the format's own bound included. */
+void iip_request_max(const iip_request *rq, const iip_limits *lim, int grow, int64_t *w, int64_t *h);
+/* The height that goes with a width when nothing else is asked, by the request's size_kind (R17, R38). */
+int64_t iip_request_height(const iip_request *rq, const iip_info *info, int64_t w);
+
 /* The resolved request and its K settings as one line, numbers as exact text: equal lines are equal bytes of one source
  * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request. */
 #define IIP_LINE_MAX 2048
 size_t iip_request_line(const iip_request *rq, char *out, size_t room);
+
+/* Degrees as the shortest decimal, "22.5", "0.5" (12 places are kept; spec/iiif.md section 7). */
+#define IIP_ROTATION_MAX 24
+void iip_rotation_text(double degrees, char text[IIP_ROTATION_MAX]);
 
 /* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a tile
  * of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact is 1: then

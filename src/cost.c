@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a resolved request will cost, known before any work (architecture section 4, "Memory"). */
+#include "request.h"
+#include <math.h>
+
+/* Answers above this are sent while they are made. */
+#define STREAM_PIXELS 4000000
+
+/* Rows that stages hold besides a strip: lines of a filter, of a codec, of a turned canvas. */
+#define ROWS_HELD 16
+
+#define MUCH INT64_MAX
+
+/* Products and sums that stay at MUCH once they are there. */
+static int64_t times(int64_t a, int64_t b)
+{
+    int64_t n;
+
+    return __builtin_mul_overflow(a, b, &n) ? MUCH : n;
+}
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    int64_t n;
+
+    return __builtin_add_overflow(a, b, &n) ? MUCH : n;
+}
+
+/* One axis of the pixels under the window, inside the level. A window that begins behind the last pixel (R35) shows
+ * that one. */
+static void cover_axis(double at, double size, int64_t stored, int64_t *pos, int64_t *n)
+{
+    int64_t from = (int64_t)floor(at), to = (int64_t)ceil(at + size);
+
+    *pos = from < stored ? from : stored - 1;
+    to = to < stored ? to : stored;
+    *n = to > *pos ? to - *pos : 1;
+}
+
+static iip_rect cover(const iip_request *rq, const iip_info *info)
+{
+    const iip_level *l = &info->level[rq->level];
+    iip_window win;
+    iip_rect c;
+
+    iip_request_window(rq, info, &win);
+    cover_axis(win.x, win.w, l->w, &c.x, &c.w);
+    cover_axis(win.y, win.h, l->h, &c.y, &c.h);
+    return c;
+}
+
+/* Length of the cells that meet [pos, pos + n), inside the level. */
+static int64_t cells_axis(int64_t pos, int64_t n, int64_t cell, int64_t stored)
+{
+    int64_t to = plus(times((pos + n - 1) / cell, cell), cell);
+
+    return (to < stored ? to : stored) - pos / cell * cell;
+}
+
+int64_t iip_request_pixels(const iip_request *rq, const iip_info *info)
+{
+    const iip_level *l = &info->level[rq->level];
+    iip_rect c = cover(rq, info);
+
+    return times(cells_axis(c.x, c.w, l->tile_w, l->w), cells_axis(c.y, c.h, l->tile_h, l->h));
+}
+
+int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
+{
+    const iip_level *l = &info->level[rq->level];
+    const iip_encoder *enc = iip_encoder_find(rq->format);
+    const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
+    const int quarter = fmod(rq->rotate, 90) == 0;
+    const int64_t bands = (info->space == IIP_GREY ? 1 : 3) + (info->alpha || !quarter);
+    iip_rect c = cover(rq, info);
+    int64_t rows, w, h, sum, answer;
+
+    /* The strip is as tall as a row of cells. Upright, the rows of cells of a picture that lies on its side are columns
+     * as tall as itself: then it is held whole. */
+    rows = l->tile_h < c.h ? l->tile_h : c.h;
+    sum = times(times(c.w, rows), sample);
+    sum = plus(sum, times(times(l->tile_w, l->tile_h), sample));
+    if (info->sample != IIP_U8 || info->space > IIP_RGB)
+        sum = plus(sum, times(times(c.w, rows), bands));
+    sum = plus(sum, times(plus(c.w, rq->out_w), ROWS_HELD * 4 * (int64_t)sizeof(float)));
+    iip_request_canvas(rq, &w, &h);
+    if (rq->rotate != 0)
+        sum = plus(sum, times(times(rq->out_w, rq->out_h), bands));
+    sum = plus(sum, times(w, ROWS_HELD * bands));
+    answer = times(w, h);
+    if (enc && enc->whole)
+        sum = plus(sum, times(answer, enc->cost));
+    else if (!iip_request_streams(rq))
+        sum = plus(sum, times(answer, bands));
+    return plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
+}
+
+int iip_request_streams(const iip_request *rq)
+{
+    const iip_encoder *enc = iip_encoder_find(rq->format);
+    int64_t w, h;
+
+    iip_request_canvas(rq, &w, &h);
+    return enc && !enc->whole && times(w, h) > STREAM_PIXELS;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The canonical line of a resolved request: the key of caches and ETags. Numbers are digits, floats their bits: nothing
+ * here depends on a locale. */
+#include "request.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void iip_rotation_text(double degrees, char text[IIP_ROTATION_MAX])
+{
+    int64_t n = llround(degrees * 1e12);
+    int length = snprintf(text, IIP_ROTATION_MAX, "%" PRId64 ".%012" PRId64, n / 1000000000000, n % 1000000000000);
+
+    while (text[length - 1] == '0')
+        length--;
+    if (text[length - 1] == '.')
+        length--;
+    text[length] = '\0';
+}
+
+/* Where the next byte goes, or room once something did not fit. */
+__attribute__((format(printf, 4, 5))) static size_t put(char *out, size_t at, size_t room, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    if (at >= room)
+        return room;
+    va_start(ap, fmt);
+    n = vsnprintf(out + at, room - at, fmt, ap);
+    va_end(ap);
+    return n < 0 || (size_t)n >= room - at ? room : at + (size_t)n;
+}
+
+size_t iip_request_line(const iip_request *rq, char *out, size_t room)
+{
+    const iip_rect *r = &rq->src;
+    char turn[IIP_ROTATION_MAX];
+    size_t at;
+
+    iip_rotation_text(rq->rotate, turn);
+    at = put(out, 0, room,
+             "page=%d;angle=%d,%d;src=%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ";out=%" PRId64 ",%" PRId64
+             ";flip=%d;turn=%s;format=%d;quality=%d;layers=%d",
+             rq->page, rq->angle_h, rq->angle_v, r->x, r->y, r->w, r->h, rq->out_w, rq->out_h, rq->flip, turn,
+             rq->format, rq->quality, rq->layers);
+    for (int i = 0; i < rq->op_count; i++) {
+        at = put(out, at, room, ";op=%u", (unsigned)rq->op[i].kind);
+        for (unsigned k = 0; k < rq->op[i].argc; k++) {
+            uint32_t bits;
+
+            memcpy(&bits, &rq->op[i].arg[k], sizeof bits);
+            at = put(out, at, room, ",%08" PRIx32, bits);
+        }
+    }
+    if (at < room)
+        at = iip_settings_line(rq->set, out, at, room);
+    return at < room ? at : 0;
+}
