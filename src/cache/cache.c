@@ -238,7 +238,7 @@ static void free_entries(entry *x)
 /* What an entry takes of the budget. Where values cost bytes, the key does too. */
 static size_t cost_of(const entry *x, const iip_blob *b)
 {
-    size_t cost = b->cost >= b->len ? b->cost + x->klen : b->cost;
+    size_t cost = b->cost > b->len ? b->cost + x->klen : b->cost;
 
     return cost ? cost : 1;
 }
