@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * TIFF and BigTIFF: the decoder. Reads are cut into blocks; each is looked up (tiff_dir.c), decompressed (tiff_lib.c)
+ * and made into pixels (tiff_pixel.c), all in place where the stored rows are the delivered ones. */
+#include "codec/tiff_dir.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tiffio.h>
+
+#define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
+#define MOST_ICC    (4u << 20)
+#define MOST_XMP    (1u << 20)
+#define MOST_TABLES (64u << 10)
+#define RAW_READ    (64u << 10) /* stored tiles up to this are looked through whole before they are given away */
+
+struct iip_reader {
+    iip_tiff_file f;
+    int pages, levels;
+    iip_tiff_level *level;
+    iip_tiff_lib_t *lib;
+    iip_tiff_buffer packed, stored, wide, head;
+    struct {
+        int level;
+        int64_t block, first, rows;
+    } have;                      /* what `stored` holds; level -1: nothing */
+    const unsigned char *tables; /* JPEGTables of tables_of */
+    size_t tables_len;
+    int tables_of;
+    apr_pool_t *pool;
+};
+
+static void to_host(const iip_tiff_file *f, const iip_tiff_dir *d, unsigned char *p, size_t n)
+{
+    const int host_msb = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+
+    if (d->fill == 2)
+        TIFFReverseBits(p, (tmsize_t)n);
+    if (f->msb == host_msb)
+        return;
+    if (d->bits == 16)
+        TIFFSwabArrayOfShort((uint16_t *)(void *)p, (tmsize_t)(n / 2));
+    else if (d->bits == 32)
+        TIFFSwabArrayOfLong((uint32_t *)(void *)p, (tmsize_t)(n / 4));
+    else if (d->bits == 64)
+        TIFFSwabArrayOfLong8((uint64_t *)(void *)p, (tmsize_t)(n / 8));
+}
+
+/* Part of the block grid: rows first .. first+rows of a block that has `all`. */
+typedef struct {
+    int level;
+    int64_t block, first, rows, all;
+} piece;
+
+/* Stored rows of all planes to dst, `plane` bytes apart. *empty: there are none in the file. */
+static iip_status load(iip_reader_t *r, const piece *b, unsigned char *dst, size_t plane, int *empty)
+{
+    const iip_tiff_level *l = &r->level[b->level];
+    const iip_tiff_form *m = &l->form;
+    const size_t n = iip_tiff_form_size(m, &l->dir, b->rows), all = iip_tiff_form_size(m, &l->dir, b->all);
+    const int planes = m->planar ? m->in : 1;
+
+    *empty = 1;
+    for (int k = 0; k < planes; k++, dst += plane) {
+        const int stored = m->planar && m->space != IIP_MULTIBAND ? m->stored[k] : k;
+        uint64_t i = (uint64_t)stored * (uint64_t)l->dir.per_plane + (uint64_t)b->block;
+        int64_t off;
+        size_t len;
+
+        if (iip_tiff_block(&r->f, &l->dir, i, all, &off, &len) != IIP_OK)
+            return r->f.bad;
+        if (!len) {
+            memset(dst, 0, n); /* of use where other planes are there */
+            continue;
+        }
+        *empty = 0;
+        if (l->by_rows) {
+            iip_tiff_lib_rows(r->lib, b->level, stored, i, off, len, b->block * l->dir.block_h + b->first, b->rows,
+                              dst);
+        } else if (l->dir.compression != TIFF_NONE) {
+            iip_tiff_lib_block(r->lib, b->level, i, off, len, dst, n);
+        } else if (len < all) {
+            r->f.bad = iip_fail(r->f.e, IIP_E_CORRUPT, 0, "too few bytes in block %" PRIu64, i);
+        } else if (iip_tiff_read(&r->f, dst, n, off + (int64_t)iip_tiff_form_size(m, &l->dir, b->first)) == IIP_OK) {
+            to_host(&r->f, &l->dir, dst, n);
+        }
+        if (r->f.bad)
+            return r->f.bad;
+    }
+    return IIP_OK;
+}
+
+static void whiten(const iip_tiff_form *m, iip_rect at, iip_raster *out, size_t pixel)
+{
+    for (int64_t y = 0; y < at.h; y++)
+        iip_tiff_form_empty(m, out->px + (size_t)(at.y + y) * out->stride + (size_t)at.x * pixel, (size_t)at.w);
+}
+
+/* The part of one block that is wanted: x, w in its columns, b->first and rows. at: where in out. */
+static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, int64_t at_x, int64_t at_y,
+                             iip_raster *out)
+{
+    const iip_tiff_level *l = &r->level[b->level];
+    const iip_tiff_form *m = &l->form;
+    const size_t pixel = (size_t)m->bands * iip_sample_size(m->sample);
+    const size_t row = iip_tiff_form_row(m, &l->dir);
+    const int64_t first = b->first, rows = b->rows,
+                  step = (int64_t)(WIDE / ((size_t)m->in * iip_sample_size(m->sample)));
+    const int parts = l->by_rows || (l->dir.compression == TIFF_NONE && !m->clumps);
+    unsigned char *to = out->px + (size_t)at_y * out->stride + (size_t)at_x * pixel;
+    size_t plane;
+    int empty = 0;
+
+    if (m->plain && w == l->dir.block_w && out->stride == row && (parts || rows == b->all)) {
+        if (load(r, b, to, 0, &empty) != IIP_OK)
+            return r->f.bad;
+        if (empty)
+            whiten(m, (iip_rect){at_x, at_y, w, rows}, out, pixel);
+        return IIP_OK;
+    }
+    if (!parts) {
+        b->first = 0;
+        b->rows = b->all;
+    }
+    plane = m->planar ? iip_tiff_form_size(m, &l->dir, b->rows) : 0;
+    if (r->have.level != b->level || r->have.block != b->block || r->have.first != b->first ||
+        r->have.rows != b->rows) {
+        r->have.level = -1;
+        if (iip_tiff_room(&r->f, &r->stored,
+                          m->planar ? plane * (size_t)m->in : iip_tiff_form_size(m, &l->dir, b->rows)) != IIP_OK ||
+            iip_tiff_room(&r->f, &r->wide, WIDE) != IIP_OK || load(r, b, r->stored.p, plane, &empty) != IIP_OK)
+            return r->f.bad;
+        if (empty) {
+            whiten(m, (iip_rect){at_x, at_y, w, rows}, out, pixel);
+            return IIP_OK;
+        }
+        r->have.level = b->level;
+        r->have.block = b->block;
+        r->have.first = b->first;
+        r->have.rows = b->rows;
+    }
+    for (int64_t y = first - b->first; y < first - b->first + rows; y++, to += out->stride)
+        for (int64_t i = 0; i < w; i += step)
+            iip_tiff_form_deliver(m, r->stored.p, row, plane, x + i, y, w - i < step ? w - i : step, r->wide.p,
+                                  to + (size_t)i * pixel);
+    return IIP_OK;
+}
+
+static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    const iip_tiff_dir *d;
+    const int64_t end_x = want.x + want.w, end_y = want.y + want.h;
+
+    if (level < 0 || level >= r->levels)
+        return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
+    d = &r->level[level].dir;
+    if (want.x < 0 || want.y < 0 || want.w < 1 || want.h < 1 || want.w > d->w - want.x || want.h > d->h - want.y)
+        return iip_fail(e, IIP_E_RANGE, 0, "outside of level %d", level);
+    r->f.e = e;
+    r->f.bad = IIP_OK;
+    for (int64_t y = want.y, next_y; y < end_y; y = next_y) {
+        const int64_t by = y / d->block_h, top = by * d->block_h;
+        const int64_t all = d->tiled || d->h - top > d->block_h ? d->block_h : d->h - top;
+
+        next_y = top + all < end_y ? top + all : end_y;
+        for (int64_t x = want.x, next_x; x < end_x; x = next_x) {
+            const int64_t bx = x / d->block_w, left = bx * d->block_w;
+            piece b = {level, by * d->across + bx, y - top, next_y - y, all};
+
+            next_x = left + d->block_w < end_x ? left + d->block_w : end_x;
+            if (read_piece(r, &b, x - left, next_x - x, x - want.x, y - want.y, out) != IIP_OK)
+                return r->f.bad;
+        }
+    }
+    return IIP_OK;
+}
+
+static int tiff_sniff(const unsigned char *h, size_t n)
+{
+    if (n < 8)
+        return 0;
+    if (!memcmp(h, "II*\0", 4) || !memcmp(h, "MM\0*", 4) || !memcmp(h, "II+\0\10\0\0\0", 8) ||
+        !memcmp(h, "MM\0+\0\10\0\0", 8))
+        return 100;
+    return 0;
+}
+
+static apr_status_t reader_close(void *ctx)
+{
+    iip_reader_t *r = ctx;
+
+    free(r->packed.p);
+    free(r->stored.p);
+    free(r->wide.p);
+    free(r->head.p);
+    return APR_SUCCESS;
+}
+
+static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
+                            iip_error *e)
+{
+    iip_reader_t *r = apr_pcalloc(p, sizeof *r);
+
+    r->f.src = s;
+    r->f.size = s->id.size;
+    r->f.e = e;
+    r->have.level = r->tables_of = -1;
+    r->pool = p;
+    apr_pool_cleanup_register(p, r, reader_close, apr_pool_cleanup_null);
+    if (iip_tiff_head(&r->f) != IIP_OK || iip_tiff_page(&r->f, page, &r->pages, &r->level, &r->levels, p) != IIP_OK)
+        return r->f.bad;
+    for (int i = 0; i < r->levels; i++)
+        if (r->level[i].by_rows && r->level[i].form.planar && r->level[i].form.in > IIP_TIFF_HANDLES)
+            return iip_fail(e, IIP_E_FORMAT, 0, "tall strips of %d planes", r->level[i].form.in);
+    r->lib =
+        iip_tiff_lib_create(&r->f, r->level, lim && lim->memory / 2 > IIP_MAX_CELL ? lim->memory / 2 : IIP_MAX_CELL, p);
+    *out = r;
+    return IIP_OK;
+}
+
+/* SMinSampleValue and SMaxSampleValue of what is delivered. */
+static void extremes(iip_reader_t *r, iip_info *out, apr_pool_t *p)
+{
+    const iip_tiff_level *l = &r->level[0];
+    const iip_tiff_form *m = &l->form;
+    const iip_tiff_entry *lo = &l->dir.tag[TAG_SMIN], *hi = &l->dir.tag[TAG_SMAX];
+    const uint64_t n = (uint64_t)l->dir.samples;
+    float *v;
+
+    if (lo->count != n || hi->count != n || m->map != TIFF_AS_IS || m->sample == IIP_U8)
+        return;
+    v = apr_palloc(p, 2 * (size_t)m->bands * sizeof *v);
+    for (int b = 0; b < m->bands; b++) {
+        const uint64_t i = m->space == IIP_MULTIBAND ? (uint64_t)b : (uint64_t)m->stored[b];
+
+        v[b] = (float)iip_tiff_real(&r->f, lo, i, 0);
+        v[m->bands + b] = (float)iip_tiff_real(&r->f, hi, i, 0);
+        if (!(v[b] < v[m->bands + b]) || v[b] < -3e38f || v[m->bands + b] > 3e38f)
+            return;
+    }
+    out->min = v;
+    out->max = v + m->bands;
+}
+
+static double per_cm(iip_tiff_file *f, const iip_tiff_dir *d, int tag)
+{
+    const uint64_t unit = iip_tiff_uint(f, &d->tag[TAG_RES_UNIT], 0, 2);
+    const double v = iip_tiff_real(f, &d->tag[tag], 0, 0) / (unit == 2 ? 2.54 : 1);
+
+    return unit < 2 || unit > 3 || !(v > 1e-6 && v < 1e9) ? 0 : v;
+}
+
+static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    const iip_tiff_level *l = &r->level[0];
+    iip_tiff_file *f = &r->f;
+
+    f->e = e;
+    f->bad = IIP_OK;
+    out->levels = out->virtual_from = r->levels;
+    for (int i = 0; i < r->levels; i++) {
+        const iip_tiff_level *v = &r->level[i];
+        size_t kept = v->block * (v->form.planar ? (size_t)v->form.in : 1);
+
+        out->level[i] = v->cell;
+        if (v->by_rows) { /* libtiff holds a strip's compressed bytes */
+            int64_t off;
+
+            if (iip_tiff_block(f, &v->dir, 0, 0, &off, &kept) != IIP_OK)
+                return f->bad;
+        } else if (!v->dir.tiled && v->dir.compression == TIFF_NONE && !v->form.clumps) {
+            kept = 0;
+        }
+        if (kept > 1 << 20 && kept > out->hold)
+            out->hold = kept;
+    }
+    out->tiled = l->dir.tiled;
+    out->pages = r->pages;
+    out->bands = l->form.bands;
+    out->bits = l->dir.bits;
+    out->sample = l->form.sample;
+    out->space = l->form.space;
+    out->alpha = l->form.alpha;
+    out->bilevel = l->form.bilevel;
+    out->orientation = l->dir.orientation;
+    out->layers = 1;
+    out->decode_cost = iip_tiff_codec_find(l->dir.compression)->cost;
+    extremes(r, out, p);
+    out->res_x = per_cm(f, &l->dir, TAG_RES_X);
+    out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
+    out->icc = iip_tiff_bytes(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
+    out->xmp = iip_tiff_bytes(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    return f->bad;
+}
+
+static iip_status unfit(iip_error *e, const char *why)
+{
+    return iip_fail(e, IIP_E_FEATURE, 0, "the stored tile %s", why);
+}
+
+/* The bytes of a tile in r->packed: all, or if it is long what its header needs, and *end: where its last bytes begin.
+ */
+static iip_status raw_bytes(iip_reader_t *r, int64_t off, size_t len, size_t *got, unsigned char tail[32])
+{
+    *got = len <= RAW_READ ? len : 8192;
+    if (iip_tiff_room(&r->f, &r->packed, *got) != IIP_OK || iip_tiff_read(&r->f, r->packed.p, *got, off) != IIP_OK)
+        return r->f.bad;
+    if (*got == len) {
+        memcpy(tail, r->packed.p + len - 32, 32);
+        return IIP_OK;
+    }
+    return iip_tiff_read(&r->f, tail, 32, off + (int64_t)len - 32);
+}
+
+static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *format, iip_span span[3],
+                           int *n, iip_error *e)
+{
+    const iip_tiff_level *l;
+    const iip_tiff_dir *d;
+    iip_tiff_jpeg j;
+    int64_t off;
+    size_t len, got, head = 0, skip = 0;
+    unsigned char tail[32];
+    int end = 32;
+    iip_tiff_webp webp;
+
+    if (level < 0 || level >= r->levels)
+        return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
+    l = &r->level[level];
+    d = &l->dir;
+    r->f.e = e;
+    r->f.bad = IIP_OK;
+    if (!d->tiled || (d->compression != TIFF_JPEG && d->compression != TIFF_WEBP) || !l->form.plain || d->fill != 1 ||
+        d->orientation != 1)
+        return unfit(e, "is no picture by itself");
+    if (tx < 0 || ty < 0 || tx >= d->w / d->block_w || ty >= d->h / d->block_h)
+        return unfit(e, "is not whole");
+    if (iip_tiff_block(&r->f, d, (uint64_t)(ty * d->across + tx), l->block, &off, &len) != IIP_OK)
+        return r->f.bad;
+    if (len < 32 || len > l->block + MOST_TABLES)
+        return unfit(e, "is empty, or far too long");
+    if (raw_bytes(r, off, len, &got, tail) != IIP_OK)
+        return r->f.bad;
+    if (d->compression == TIFF_WEBP) {
+        if (!iip_tiff_webp_look(r->packed.p, got, &webp) || webp.w != d->block_w || webp.h != d->block_h ||
+            (webp.alpha && !l->form.alpha) || webp.len > len)
+            return unfit(e, "is another WebP than the directory says");
+        *format = IIP_FMT_WEBP;
+    } else {
+        if (r->tables_of != level) {
+            r->tables = iip_tiff_bytes(&r->f, &d->tag[TAG_JPEG_TABLES], MOST_TABLES, &r->tables_len, r->pool);
+            r->tables_of = r->f.bad ? -1 : level;
+        }
+        if (r->f.bad || iip_tiff_room(&r->f, &r->head, r->tables_len + IIP_TIFF_JOIN) != IIP_OK)
+            return r->f.bad;
+        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) || (!r->tables && d->tag[TAG_JPEG_TABLES].count) ||
+            !(head = iip_tiff_jpeg_join(d, r->tables, r->tables_len, &j, r->head.p)))
+            return unfit(e, "is no JPEG that stands alone");
+        while (end > 16 && !tail[end - 1])
+            end--; /* padding */
+        if (tail[end - 2] != 0xFF || tail[end - 1] != 0xD9)
+            return unfit(e, "has no end");
+        *format = IIP_FMT_JPEG;
+        skip = 2;
+    }
+    *n = 0;
+    if (head)
+        span[(*n)++] = (iip_span){r->head.p, 0, head};
+    len -= skip + (size_t)(32 - end);
+    span[(*n)++] = got <= RAW_READ && got >= len + skip ? (iip_span){r->packed.p + skip, 0, len}
+                                                        : (iip_span){NULL, off + (int64_t)skip, len};
+    return IIP_OK;
+}
+
+const iip_decoder iip_decoder_tiff = {IIP_CODEC_ABI, "tiff",    0,         90,      tiff_sniff,
+                                      tiff_open,     tiff_info, tiff_read, tiff_raw};

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * TIFF: what libtiff does for us, the decompression. Where blocks lie we read ourselves and give it their bytes
+ * (TIFFReadFromUserBuffer), so it never holds the arrays of offsets. Each handle sees the file with another directory
+ * as its first, which saves it the walk to that directory, and is kept.
+ *
+ * Compressed strips of many MiB are the exception: those libtiff reads itself, row by row. */
+#include "codec/tiff_dir.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tiffio.h>
+
+typedef struct {
+    iip_tiff_lib_t *lib;
+    TIFF *tif;
+    int level, plane;
+    int sub_x, sub_y; /* of the JPEG streams it is set up for */
+    uint64_t used;
+    int64_t at;   /* where libtiff reads the file */
+    int64_t next; /* row that comes next when decoding by rows, -1: none */
+    int decoding;
+    iip_status seen; /* the first trouble libtiff told of */
+    char text[128];
+} handle;
+
+struct iip_tiff_lib {
+    iip_tiff_file *f;
+    const iip_tiff_level *level;
+    size_t most; /* bytes of a compressed strip */
+    uint64_t clock;
+    iip_tiff_buffer packed;
+    handle hand[IIP_TIFF_HANDLES];
+};
+
+/* What libtiff says, where it is not simply damage. Its warnings while decoding mean missing or made-up pixels but for
+ * these. */
+static const struct {
+    const char *phrase;
+    iip_status is;
+} phrases[] = {
+    {"progressive mode", IIP_OK},
+    {"exceeds expected dimensions,", IIP_OK},
+    {"extraneous bytes before marker", IIP_OK},
+    {"Old-style LZW", IIP_OK},
+    {"require libjpeg to allocate", IIP_E_FORMAT},
+    {"not supported", IIP_E_FORMAT},
+    {"No space for", IIP_E_MEMORY},
+    {"ut of memory", IIP_E_MEMORY},
+    {"nsufficient memory", IIP_E_MEMORY},
+    {"Failed to allocate", IIP_E_MEMORY},
+    {"annot allocate", IIP_E_MEMORY},
+};
+
+static void note(handle *h, int warning, const char *fmt, va_list ap)
+{
+    char text[sizeof h->text];
+    iip_status is = IIP_E_CORRUPT;
+
+    if (h->seen || (warning && !h->decoding))
+        return;
+    vsnprintf(text, sizeof text, fmt, ap);
+    for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+        if (strstr(text, phrases[i].phrase) && (warning || phrases[i].is)) {
+            is = phrases[i].is;
+            break;
+        }
+    h->seen = is;
+    if (is)
+        memcpy(h->text, text, sizeof text);
+}
+
+static int note_error(TIFF *tif, void *h, const char *module, const char *fmt, va_list ap)
+{
+    note(h, 0, fmt, ap);
+    return 1;
+}
+
+static int note_warning(TIFF *tif, void *h, const char *module, const char *fmt, va_list ap)
+{
+    note(h, 1, fmt, ap);
+    return 1;
+}
+
+static iip_status trouble(handle *h)
+{
+    iip_tiff_file *f = h->lib->f;
+
+    if (f->bad)
+        return f->bad;
+    if (h->seen)
+        return f->bad = iip_fail(f->e, h->seen, 0, "%s", h->text);
+    return f->bad = iip_fail(f->e, IIP_E_CORRUPT, 0, "libtiff cannot decode it");
+}
+
+static tmsize_t file_read(thandle_t ctx, void *buf, tmsize_t n)
+{
+    handle *h = ctx;
+    iip_tiff_file *f = h->lib->f;
+    const int place = f->big ? 8 : 4;
+    const uint64_t dir = h->lib->level[h->level].dir.at;
+
+    if (n <= 0 || h->at < 0 || h->at >= f->size)
+        return 0;
+    if (n > f->size - h->at)
+        n = (tmsize_t)(f->size - h->at);
+    if (iip_tiff_read(f, buf, (size_t)n, h->at) != IIP_OK)
+        return 0;
+    for (int i = 0; i < place; i++) /* the header's word for the first directory */
+        if (place + i >= h->at && place + i < h->at + n)
+            ((unsigned char *)buf)[place + i - h->at] = (unsigned char)(dir >> 8 * (f->msb ? place - 1 - i : i));
+    h->at += n;
+    return n;
+}
+
+static tmsize_t file_write(thandle_t ctx, void *buf, tmsize_t n)
+{
+    return -1;
+}
+
+static toff_t file_seek(thandle_t ctx, toff_t off, int whence)
+{
+    handle *h = ctx;
+
+    h->at = (int64_t)off + (whence == SEEK_CUR ? h->at : whence == SEEK_END ? h->lib->f->size : 0);
+    return (toff_t)h->at;
+}
+
+static int file_close(thandle_t ctx)
+{
+    return 0;
+}
+
+static toff_t file_size(thandle_t ctx)
+{
+    return (toff_t)((handle *)ctx)->lib->f->size;
+}
+
+static void handle_close(handle *h)
+{
+    if (h->tif)
+        TIFFClose(h->tif);
+    memset(h, 0, sizeof *h);
+    h->next = -1;
+}
+
+static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane, int sub_x, int sub_y)
+{
+    const iip_tiff_level *l = &t->level[level];
+    TIFFOpenOptions *o = TIFFOpenOptionsAlloc();
+
+    handle_close(h);
+    *h = (handle){.lib = t, .level = level, .plane = plane, .sub_x = sub_x, .sub_y = sub_y, .next = -1};
+    if (!o)
+        return t->f->bad = iip_fail(t->f->e, IIP_E_MEMORY, 0, "options of libtiff");
+    TIFFOpenOptionsSetMaxSingleMemAlloc(o, IIP_MAX_CELL + (1 << 20));
+    TIFFOpenOptionsSetErrorHandlerExtR(o, note_error, h);
+    TIFFOpenOptionsSetWarningHandlerExtR(o, note_warning, h);
+    /* m: no map, c: strips as they are, O: array elements on demand */
+    h->tif =
+        TIFFClientOpenExt("tiff", "rmcO", h, file_read, file_write, file_seek, file_close, file_size, NULL, NULL, o);
+    TIFFOpenOptionsFree(o);
+    if (!h->tif)
+        return trouble(h);
+    if (l->dir.jpeg_ycc) {
+        TIFFSetField(h->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+        TIFFSetField(h->tif, TIFFTAG_YCBCRSUBSAMPLING, sub_x, sub_y);
+    }
+    /* Both of us must have understood the same header: all sizes of buffers are ours. */
+    if (TIFFIsTiled(h->tif) != l->dir.tiled ||
+        (l->dir.tiled ? TIFFTileSize64(h->tif) : TIFFVStripSize64(h->tif, (uint32_t)l->dir.block_h)) != l->block ||
+        (l->by_rows && TIFFScanlineSize64(h->tif) != iip_tiff_form_row(&l->form, &l->dir)))
+        return t->f->bad =
+                   iip_fail(t->f->e, IIP_E_FORMAT, 0, "the directory at %" PRIu64 " contradicts itself", l->dir.at);
+    h->seen = IIP_OK; /* it did open */
+    h->decoding = 1;
+    return t->f->bad;
+}
+
+static iip_status handle_get(iip_tiff_lib_t *t, int level, int plane, int sub_x, int sub_y, handle **out)
+{
+    handle *h = &t->hand[0];
+
+    for (int i = 0; i < IIP_TIFF_HANDLES; i++) {
+        handle *c = &t->hand[i];
+
+        if (c->tif && c->level == level && c->plane == plane) {
+            h = c;
+            break;
+        }
+        if (c->used < h->used)
+            h = c;
+    }
+    *out = h;
+    if ((!h->tif || h->level != level || h->plane != plane || h->sub_x != sub_x || h->sub_y != sub_y) &&
+        handle_open(t, h, level, plane, sub_x, sub_y) != IIP_OK)
+        return t->f->bad;
+    h->used = ++t->clock;
+    return IIP_OK;
+}
+
+static iip_status damaged(iip_tiff_lib_t *t, const char *what, uint64_t block)
+{
+    return t->f->bad = iip_fail(t->f->e, IIP_E_CORRUPT, 0, "%s in block %" PRIu64, what, block);
+}
+
+/* Chroma as the stream has it, whatever the tag says: writers get the tag wrong. */
+static iip_status sampling(iip_tiff_lib_t *t, uint64_t block, const unsigned char *p, size_t n, int *sub_x, int *sub_y)
+{
+    iip_tiff_jpeg j;
+
+    iip_tiff_jpeg_look(p, n, &j);
+    if (!j.sof)
+        return damaged(t, "no JPEG frame", block);
+    *sub_x = j.sub_x[0];
+    *sub_y = j.sub_y[0];
+    return IIP_OK;
+}
+
+iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
+                              size_t n)
+{
+    const iip_tiff_level *l = &t->level[level];
+    int sub_x = 0, sub_y = 0;
+    iip_tiff_webp webp;
+    handle *hd;
+
+    if (len > 2 * l->block + (1 << 20))
+        return damaged(t, "far too many bytes", block);
+    if (iip_tiff_room(t->f, &t->packed, len) != IIP_OK || iip_tiff_read(t->f, t->packed.p, len, off) != IIP_OK)
+        return t->f->bad;
+    if (l->dir.jpeg_ycc && sampling(t, block, t->packed.p, len, &sub_x, &sub_y) != IIP_OK)
+        return t->f->bad;
+    /* libtiff takes a smaller picture and leaves the rest of the buffer as it was */
+    if (l->dir.compression == TIFF_WEBP && (!iip_tiff_webp_look(t->packed.p, len, &webp) || webp.w != l->dir.block_w ||
+                                            (size_t)webp.h * iip_tiff_form_row(&l->form, &l->dir) != n))
+        return damaged(t, "a WebP picture of another size", block);
+    if (handle_get(t, level, 0, sub_x, sub_y, &hd) != IIP_OK)
+        return t->f->bad;
+    if (!TIFFReadFromUserBuffer(hd->tif, (uint32_t)block, t->packed.p, (tmsize_t)len, dst, (tmsize_t)n) || hd->seen)
+        return trouble(hd);
+    return t->f->bad;
+}
+
+iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
+                             int64_t y, int64_t rows, unsigned char *dst)
+{
+    const iip_tiff_level *l = &t->level[level];
+    const size_t row = iip_tiff_form_row(&l->form, &l->dir);
+    const int64_t start = y - y % l->dir.block_h;
+    int sub_x = 0, sub_y = 0;
+    handle *h;
+
+    if (len > t->most)
+        return t->f->bad = iip_fail(t->f->e, IIP_E_FORMAT, 0, "a compressed strip of %zu bytes", len);
+    if (iip_tiff_room(t->f, &t->packed, row > 4096 ? row : 4096) != IIP_OK)
+        return t->f->bad;
+    if (l->dir.jpeg_ycc) {
+        size_t n = len < 4096 ? len : 4096;
+
+        if (iip_tiff_read(t->f, t->packed.p, n, off) != IIP_OK ||
+            sampling(t, strip, t->packed.p, n, &sub_x, &sub_y) != IIP_OK)
+            return t->f->bad;
+    }
+    if (handle_get(t, level, plane, sub_x, sub_y, &h) != IIP_OK)
+        return t->f->bad;
+    if (h->next < start || h->next > y)
+        h->next = start;
+    for (; rows; h->next++) {
+        unsigned char *to = h->next < y ? t->packed.p : dst;
+
+        if (TIFFReadScanline(h->tif, to, (uint32_t)h->next, (uint16_t)plane) != 1 || h->seen)
+            return trouble(h);
+        if (h->next >= y) {
+            dst += row;
+            rows--;
+        }
+    }
+    return t->f->bad;
+}
+
+static apr_status_t lib_close(void *ctx)
+{
+    iip_tiff_lib_t *t = ctx;
+
+    for (int i = 0; i < IIP_TIFF_HANDLES; i++)
+        handle_close(&t->hand[i]);
+    free(t->packed.p);
+    return APR_SUCCESS;
+}
+
+iip_tiff_lib_t *iip_tiff_lib_create(iip_tiff_file *f, const iip_tiff_level *level, size_t most, apr_pool_t *p)
+{
+    iip_tiff_lib_t *t = apr_pcalloc(p, sizeof *t);
+
+    t->f = f;
+    t->level = level;
+    t->most = most;
+    apr_pool_cleanup_register(p, t, lib_close, apr_pool_cleanup_null);
+    return t;
+}
