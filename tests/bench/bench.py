@@ -26,6 +26,7 @@ from PIL import Image  # noqa: E402
 WORK = os.path.join(TOP, 'build', 'bench')
 IIPSRV = '/usr/lib/iipimage-server/iipsrv.fcgi'
 CONNECTIONS = 8
+PROCESSES = 2 * CONNECTIONS  # of iipsrv: mod_fcgid lets a request wait a whole second before it starts another process
 WALL = (7680, 4800)
 TILE = 256
 
@@ -123,9 +124,9 @@ FcgidProcessTableFile {run}/fcgid_shm
 FcgidIdleTimeout 0
 FcgidProcessLifeTime 0
 FcgidMaxRequestsPerProcess 0
-FcgidMaxProcesses {CONNECTIONS}
-FcgidMaxProcessesPerClass {CONNECTIONS}
-FcgidMinProcessesPerClass {CONNECTIONS}
+FcgidMaxProcesses {PROCESSES}
+FcgidMaxProcessesPerClass {PROCESSES}
+FcgidMinProcessesPerClass {PROCESSES}
 FcgidSpawnScoreUpLimit 1000
 {lines}
 AliasMatch ^/iiif/.* {IIPSRV}
@@ -198,9 +199,9 @@ def memory(pid):
     return (total + shared) * 1024
 
 
-def load(server, listing, seconds):
+def load(server, listing, seconds, connections=CONNECTIONS):
     before = cpu(server.pid)
-    done = subprocess.run(['wrk', '-t1', f'-c{CONNECTIONS}', f'-d{seconds}s', '--timeout', '20s', '-s', os.path.join(HERE, 'list.lua'),
+    done = subprocess.run(['wrk', '-t1', f'-c{connections}', f'-d{seconds}s', '--timeout', '20s', '-s', os.path.join(HERE, 'list.lua'),
                            server.url, '--', listing], capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode:
         sys.exit(f'wrk: {done.stdout}{done.stderr}')
@@ -277,7 +278,7 @@ def report(works, rounds, seconds):
     return f'''# Figures of `make bench`
 
 {model}, {os.cpu_count()} cores, server and client on the same machine; httpd {version("apache2-bin")} (event, 2 children), iipimage-server
-{version("iipimage-server")} behind mod_fcgid ({CONNECTIONS} processes, one thread each), wrk with {CONNECTIONS} connections kept alive.
+{version("iipimage-server")} behind mod_fcgid ({PROCESSES} processes allowed, one thread each), wrk with {CONNECTIONS} connections kept alive.
 {rounds} rounds of {seconds} s for each row, interleaved; figures are medians over the rounds, ratios medians of each round's ratio.
 
 {table(works)}
@@ -339,7 +340,7 @@ def main():
         for w in works:
             w.check()
             for side, (server, _) in w.sides.items():  # all processes up, both children's caches full
-                load(server, w.listing[side], 1 if args.quick else 2)
+                load(server, w.listing[side], 2 if side == 'iipsrv' else 1, PROCESSES)
         for n in range(rounds):
             for w in works:
                 sides = list(w.sides)

@@ -18,6 +18,8 @@ def install(source, target):
                 return modules
     except OSError:
         pass
+    if not shutil.which('npm'):
+        sys.exit('npm is missing: install the packages nodejs and npm')
     part = f'{target}.part-{os.getpid()}'
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part)
