@@ -175,6 +175,21 @@ static const char *raw_path(request_rec *r, int *keep)
 
 /* ---- looking up by httpd's own rules ---- */
 
+/* Is it the client's login that lets him in? Asked as if nobody had logged in, for a known user is never asked again.
+ */
+static int had_to_log_in(request_rec *r)
+{
+    char *user = r->user;
+    int asked;
+
+    if (!user)
+        return 0;
+    r->user = NULL;
+    asked = ap_some_authn_required(r);
+    r->user = user;
+    return asked;
+}
+
 /* What httpd says to a GET of this (encoded) path. OK with *sub, else the status that is the answer, with what belongs
  * to it. */
 static int look_up(iipd_request *q, const char *path, request_rec **sub)
@@ -218,10 +233,10 @@ static int check_access(iipd_request *q, const char *raw)
         iip_settings_effective(&q->set, iipd_settings(sub));
         iip_settings_limits(&q->lim, &q->set);
         q->set.root = root;
+        q->personal |= had_to_log_in(sub);
         if (sub->user) {
             r->user = apr_pstrdup(r->pool, sub->user);
             r->ap_auth_type = apr_pstrdup(r->pool, sub->ap_auth_type);
-            q->personal = ap_some_authn_required(sub);
         }
     }
     ap_destroy_sub_req(sub);
@@ -293,6 +308,7 @@ static int resolve_mapped(iipd_request *q)
     if (!q->file) {
         if ((rc = look_up(q, apr_pstrmemdup(r->pool, raw, (size_t)(tail - raw)), &sub)) != OK)
             return rc;
+        q->personal |= had_to_log_in(sub);
         if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info))
             q->file = apr_pstrdup(r->pool, sub->filename);
         ap_destroy_sub_req(sub);
@@ -309,8 +325,7 @@ int iipd_resolve(iipd_request *q)
 {
     request_rec *r = q->r;
 
-    if (r->user)
-        q->personal = ap_some_authn_required(r);
+    q->personal = had_to_log_in(r);
     q->in.set = &q->set;
     q->in.query = r->args;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
