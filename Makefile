@@ -24,6 +24,7 @@ CC         := $(or $(CC_OVERRIDE),$(shell $(APXS) -q CC 2>/dev/null),gcc)
 HTTPD_INC  := $(shell $(APXS) -q INCLUDEDIR 2>/dev/null)
 APR_FLAGS  := $(shell apr-1-config --includes --cppflags 2>/dev/null)
 APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
+APR_LIBS   := $(shell apr-1-config --link-ld 2>/dev/null) $(shell apu-1-config --link-ld 2>/dev/null)
 LIBS_NEEDED := libtiff-4 libjpeg libpng
 LIB_CFLAGS := $(shell pkg-config --cflags $(LIBS_NEEDED) 2>/dev/null)
 LIB_LIBS   := $(shell pkg-config --libs $(LIBS_NEEDED) 2>/dev/null) -lm -lpthread
@@ -56,7 +57,7 @@ $(BUILD)/mod_iip.so: $(MOD_OBJ) $(BUILD)/libiip.a
 	$(CC) -shared $(CFLAGS) $(SANFLAGS) -o $@ $(MOD_OBJ) $(BUILD)/libiip.a $(LIB_LIBS)
 
 $(BUILD)/iip: $(TOOL_OBJ) $(BUILD)/libiip.a
-	$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $$(apr-1-config --link-ld)
+	$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $(APR_LIBS)
 
 $(MOD_OBJ): ALLFLAGS += -I$(HTTPD_INC) $(APU_FLAGS)
 
@@ -66,13 +67,13 @@ $(BUILD)/%.o: %.c Makefile
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libiip.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLFLAGS) -Itests/unit -MMD -MP -o $@ $< $(BUILD)/libiip.a $(LIB_LIBS) -lcmocka $$(apr-1-config --link-ld)
+	$(CC) $(ALLFLAGS) -Itests/unit -MMD -MP -o $@ $< $(BUILD)/libiip.a $(LIB_LIBS) -lcmocka $(APR_LIBS)
 
 # A fuzz target is LLVMFuzzerTestOneInput alone; replay.c runs it over files, clang's libFuzzer over everything
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(BUILD)/libiip.a
 	@mkdir -p $(@D)
 	$(CC) $(ALLFLAGS) -MMD -MP -o $@ $< $(if $(LIBFUZZER),-fsanitize=fuzzer,tests/fuzz/replay.c) $(BUILD)/libiip.a $(LIB_LIBS) \
-	  $$(apr-1-config --link-ld)
+	  $(APR_LIBS)
 
 units: $(UNITS)
 fuzzers: $(FUZZERS)
