@@ -46,33 +46,43 @@ TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
 all: $(BUILD)/mod_iip.so $(BUILD)/libiip.a $(BUILD)/iip
 
 $(BUILD)/libiip.a: $(CORE_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $^
 
 # Symbols of httpd and apr resolve when httpd loads the module
 $(BUILD)/mod_iip.so: $(MOD_OBJ) $(BUILD)/libiip.a
-	$(CC) -shared $(CFLAGS) $(SANFLAGS) -o $@ $(MOD_OBJ) $(BUILD)/libiip.a $(LIB_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(CFLAGS) $(SANFLAGS) -o $@ $(MOD_OBJ) $(BUILD)/libiip.a $(LIB_LIBS)
 
 $(BUILD)/iip: $(TOOL_OBJ) $(BUILD)/libiip.a
-	$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $(APR_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $(APR_LIBS)
 
 $(MOD_OBJ): ALLFLAGS += -I$(HTTPD_INC) $(APU_FLAGS)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libiip.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLFLAGS) -Itests/unit -MMD -MP -o $@ $< $(BUILD)/libiip.a $(LIB_LIBS) -lcmocka $(APR_LIBS)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALLFLAGS) -Itests/unit -MMD -MP -o $@ $< $(BUILD)/libiip.a $(LIB_LIBS) -lcmocka $(APR_LIBS)
 
 # A fuzz target is LLVMFuzzerTestOneInput alone; replay.c runs it over files, clang's libFuzzer over everything
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(BUILD)/libiip.a
 	@mkdir -p $(@D)
-	$(CC) $(ALLFLAGS) -MMD -MP -o $@ $< $(if $(LIBFUZZER),-fsanitize=fuzzer,tests/fuzz/replay.c) $(BUILD)/libiip.a $(LIB_LIBS) \
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALLFLAGS) -MMD -MP -o $@ $< $(if $(LIBFUZZER),-fsanitize=fuzzer,tests/fuzz/replay.c) $(BUILD)/libiip.a $(LIB_LIBS) \
 	  $(APR_LIBS)
 
 units: $(UNITS)
