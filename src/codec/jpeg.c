@@ -49,7 +49,7 @@ struct iip_reader {
     apr_pool_t *pool;
     unsigned char *row; /* of full width, for parts of rows */
     JDIMENSION w, h;
-    int bands, inverted;
+    int bands;
     int header; /* no file without a frame gets past it */
     int multi;  /* several scans: libjpeg keeps the coefficients */
     int level;  /* whose rows come out now; -1 none yet */
@@ -298,7 +298,6 @@ static iip_status jpeg_open(iip_reader_t **out, iip_source_t *s, int page, const
     r->h = r->c.image_height;
     if (check_frame(r, e) != IIP_OK)
         return e->status;
-    r->inverted = r->bands == 4 && r->c.saw_Adobe_marker; /* Adobe stores 255 - ink, and marks the file as its own */
     /* The header may be read again for another level: its segments are then of no interest. */
     jpeg_save_markers(&r->c, JPEG_APP0 + 1, 0);
     jpeg_save_markers(&r->c, JPEG_APP0 + 2, 0);
@@ -490,7 +489,8 @@ static iip_status jpeg_read(iip_reader_t *r, int level, iip_rect want, int layer
 
             if (!whole)
                 memcpy(line, r->row + (size_t)want.x * bands, used);
-            for (size_t i = 0; r->inverted && i < used; i++)
+            /* Adobe stores 255 - ink, and all others do since, with or without its marker. */
+            for (size_t i = 0; bands == 4 && i < used; i++)
                 line[i] = (unsigned char)(255 - line[i]);
         }
     }
