@@ -4,6 +4,7 @@
 #include "httpd/iipd.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <apr_lib.h>
 #include <apr_portable.h>
 #include <apr_siphash.h>
@@ -287,16 +288,22 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
 }
 
 /* The client has half a picture and must see that: no last chunk, no next request on this connection; HTTP/2 resets the
- * stream. */
+ * stream. HTTP/1.0 knows the end of an answer by the end of the connection alone: there only a reset tells. */
 static void stream_cut(stream *k)
 {
     request_rec *r = k->r;
+    conn_rec *c = r->connection;
+    struct linger reset = {1, 0};
+    apr_os_sock_t fd;
 
     r->no_cache = 1;
-    r->connection->keepalive = AP_CONN_CLOSE;
-    APR_BRIGADE_INSERT_TAIL(k->bb,
-                            ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, r->connection->bucket_alloc));
+    c->keepalive = AP_CONN_CLOSE;
+    APR_BRIGADE_INSERT_TAIL(k->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
     pass(r, k->bb);
+    if (!c->master && r->proto_num < HTTP_VERSION(1, 1) && !apr_os_sock_get(&fd, ap_get_conn_socket(c))) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        c->aborted = 1;
+    }
 }
 
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
@@ -313,6 +320,7 @@ iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
     } else if (k.begun) {
         iipd_log_error(q);
         stream_cut(&k);
+        iip_refuse(&q->e, IIP_OK, NULL);
     }
     free(k.piece);
     return k.begun ? IIP_OK : rv;
