@@ -38,11 +38,16 @@ async function play(browser, scenario) {
   });
   page.on('pageerror', (e) => record.errors.push(String(e)));
 
+  let last = null;
+  const view = () => page.evaluate(() => JSON.stringify(window.view ? window.view() : null)).catch(() => null);
   const keep = async (what) => {
+    /* some viewers tell where they are when their animation has ended */
+    for (let n = 0; n < 100 && last && last !== 'null' && (await view()) === last; n += 1) await page.waitForTimeout(50);
     const settled = await quiet(waiting);
     const at = { what, settled, view: null, shot: null, images: null };
     record.stages.push(at);
-    at.view = await page.evaluate(() => (window.view ? window.view() : null)).catch((e) => { record.errors.push(String(e)); return null; });
+    last = await view();
+    at.view = JSON.parse(last);
     const box = await page.locator(scenario.shown).first().boundingBox({ timeout: 2000 }).catch(() => null);
     at.shot = `${job.folder}/${scenario.name}-${record.stages.length}-${what}.png`;
     await page.screenshot({ path: at.shot, clip: box || undefined });

@@ -7,6 +7,7 @@ from PIL import Image
 
 Image.MAX_IMAGE_PIXELS = None
 GRID = (60, 42)  # screenshot and photograph are compared at this size: what the eye sees, not how a browser resamples
+BLANK = 100      # a gray photograph shows some 200 colours, an empty viewer with a message on it a handful
 APART = 8.0      # mean difference of levels allowed there; another part of the picture gives 30 and more
 
 
@@ -77,7 +78,7 @@ def pictured(record, picture):
             out.append(f'{s["what"]}: no view')
             continue
         many = colours(s['shot'])
-        if many < 500:
+        if many < BLANK:
             out.append(f'{s["what"]}: blank, {many} colours')
         apart = difference(s['shot'], picture, s['view'])
         if apart > APART:

@@ -141,7 +141,7 @@ def main():
     if 'gallery-open' in records:
         record = records['gallery-open']
         complaints = judge.loaded(record, server.url)
-        if record['stages'] and judge.colours(record['stages'][-1]['shot']) < 500:
+        if record['stages'] and judge.colours(record['stages'][-1]['shot']) < judge.BLANK:
             complaints.append('blank')
         if len(images := judge.images(record)) < 12:
             complaints.append(f'only {len(images)} images asked for')
@@ -149,7 +149,7 @@ def main():
     if 'control-refused' in records:
         record = records['control-refused']
         verdict('control: refused tiles are noticed', [] if any('403' in c for c in judge.loaded(record, server.url)) else ['not noticed'])
-        verdict('control: a blank viewer is noticed', [] if judge.colours(record['stages'][-1]['shot']) < 500 else ['not noticed'])
+        verdict('control: a blank viewer is noticed', [] if judge.colours(record['stages'][-1]['shot']) < judge.BLANK else ['not noticed'])
     if 'control-missing' in records:
         verdict('control: a missing picture is noticed',
                 [] if any('404' in c for c in judge.loaded(records['control-missing'], server.url)) else ['not noticed'])
