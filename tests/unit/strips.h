@@ -65,33 +65,33 @@ static inline picture picture_random(int64_t w, int64_t h, int bands, iip_sample
     return p;
 }
 
+#define EACH_SAMPLE(X)                                                                                                 \
+    X(IIP_U8, uint8_t)                                                                                                 \
+    X(IIP_U16, uint16_t)                                                                                               \
+    X(IIP_U32, uint32_t) X(IIP_S16, int16_t) X(IIP_S32, int32_t) X(IIP_F32, float) X(IIP_F64, double)
+
 static inline double sample_get(const void *px, iip_sample s)
 {
-    uint16_t u16;
-    float f32;
-
-    if (s == IIP_U8)
-        return *(const unsigned char *)px;
-    if (s == IIP_U16) {
-        memcpy(&u16, px, sizeof u16);
-        return u16;
+#define GET(KIND, T)                                                                                                   \
+    if (s == KIND) {                                                                                                   \
+        T v;                                                                                                           \
+        memcpy(&v, px, sizeof v);                                                                                      \
+        return (double)v;                                                                                              \
     }
-    assert_int_equal(s, IIP_F32);
-    memcpy(&f32, px, sizeof f32);
-    return (double)f32;
+    EACH_SAMPLE(GET)
+#undef GET
+    return NAN;
 }
 
-static inline void sample_put(void *px, iip_sample s, double v)
+static inline void sample_put(void *px, iip_sample s, double value)
 {
-    uint16_t u16 = (uint16_t)(s == IIP_U16 ? v : 0);
-    float f32 = (float)v;
-
-    if (s == IIP_U8)
-        *(unsigned char *)px = (unsigned char)v;
-    else if (s == IIP_U16)
-        memcpy(px, &u16, sizeof u16);
-    else
-        memcpy(px, &f32, sizeof f32);
+#define PUT(KIND, T)                                                                                                   \
+    if (s == KIND) {                                                                                                   \
+        T v = (T)value;                                                                                                \
+        memcpy(px, &v, sizeof v);                                                                                      \
+    }
+    EACH_SAMPLE(PUT)
+#undef PUT
 }
 
 /* Hands out the rows of a picture in strips of changing height. Each strip is memory of its own that dies with the next
@@ -212,4 +212,22 @@ static inline void room_close(room *r)
     apr_pool_destroy(r->pool);
     assert_int_equal(r->budget.used, 0);
 }
+
+/* A picture through one stage. */
+typedef iip_stage_t *make_fn(iip_stage_t *up, const void *arg, room *r);
+
+static inline picture through(const picture *in, make_fn *make, const void *arg, int64_t max_rows)
+{
+    picture got;
+    iip_stage_t *s;
+    room r;
+
+    room_open(&r, 1 << 24);
+    s = make(&rows_of(in, 3, r.pool)->base, arg, &r);
+    assert_non_null(s);
+    assert_int_equal(drain(s, max_rows, &got, &r.err), IIP_OK);
+    room_close(&r);
+    return got;
+}
+
 #endif
