@@ -265,13 +265,20 @@ static int check_names(const iip_root *r, int column)
     return 0;
 }
 
+/* By the running kernel: one without openat2 refuses every link. */
 static int names_beneath(void)
 {
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {O_PATH | O_CLOEXEC, 0, 0};
+    int fd = (int)syscall(SYS_openat2, AT_FDCWD, ".", &how, sizeof how);
     char first;
 
+    if (fd >= 0)
+        close(fd);
     CHECK(reach(&root, "sub/../../secret.txt", &first) == IIP_E_NOT_FOUND && first == 0);
     CHECK(reach(&root, "../secret.txt", &first) == IIP_E_NOT_FOUND && first == 0);
-    return check_names(&root, 0);
+    return check_names(&root, fd < 0);
 }
 
 static int names_walked(void)
@@ -316,13 +323,16 @@ static int magic(void)
     char rel[40], first;
     iip_root proc = {.path = "/proc/self", .fd = -1, .number = 9};
     iip_error e;
+    apr_pool_t *p; /* its cleanup closes proc */
     int fd = open(at("root/a.txt"), O_RDONLY | O_CLOEXEC);
 
-    CHECK(fd >= 0 && iip_root_open(&proc, pool, &e) == IIP_OK);
+    apr_pool_create(&p, pool);
+    CHECK(fd >= 0 && iip_root_open(&proc, p, &e) == IIP_OK);
     snprintf(rel, sizeof rel, "fd/%d", fd);
     CHECK(reach(&proc, rel, &first) == IIP_E_NOT_FOUND && first == 0);
     proc.follow = 1;
     CHECK(reach(&proc, rel, &first) == IIP_OK && first == '0');
+    apr_pool_destroy(p);
     close(fd);
     return 0;
 }
@@ -387,12 +397,14 @@ static void test_forbidden(void **state)
 
 static int no_descriptors(void)
 {
-    struct rlimit lim = {(rlim_t)root.fd + 64, (rlim_t)root.fd + 64};
+    struct rlimit lim;
     iip_source_t *s, *k;
     iip_error e;
     char c;
 
     CHECK(iip_source_file(&s, &root, "sub/b.txt", pool, &e) == IIP_OK && s->read(s, &c, 1, 0, &e) == IIP_OK);
+    CHECK(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+    lim.rlim_cur = (rlim_t)root.fd + 64;
     CHECK(setrlimit(RLIMIT_NOFILE, &lim) == 0);
     while (dup(0) >= 0)
         ;
