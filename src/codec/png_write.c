@@ -16,7 +16,7 @@ struct iip_writer {
     png_structp png;
     png_infop info;
     iip_error *e;
-    iip_status status; /* of the sink, kept over libpng's own message */
+    iip_status status; /* of the sink or of malloc, kept over libpng's own message */
     iip_sink *sink;
     int64_t left; /* rows */
 };
@@ -152,7 +152,7 @@ static iip_status png_begin(iip_writer_t **out, const iip_raster *shape, const i
     if (deep && *(const unsigned char *)&(const uint16_t){1})
         png_set_swap(w->png);
     *out = w;
-    return IIP_OK;
+    return w->status; /* libpng goes on without a profile it had no memory for: that would be another picture */
 }
 
 static iip_status png_rows(iip_writer_t *w, const iip_raster *strip, iip_error *e)
