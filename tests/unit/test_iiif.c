@@ -1,0 +1,1022 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The IIIF protocol: the worked examples of spec/iiif.md, its grammar, paths, info.json, negotiation. Expected texts
+ * are written from the rules. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <apr_general.h>
+#include <apr_strings.h>
+#include "accept.h"
+#include "json.h"
+#include "path.h"
+#include "protocol/protocol.h"
+
+#define BASE "http://example.org/iiif"
+
+static apr_pool_t *pool;
+static iip_settings set;
+static iip_error err;
+static iip_request rq;
+static iip_want want;
+
+static const iip_protocol *iiif(void)
+{
+    return iip_protocol_find("iiif-handler");
+}
+
+/* Settings by default, one version. */
+static void fresh(int versions)
+{
+    iip_settings raw;
+
+    iip_settings_unset(&raw);
+    iip_settings_effective(&set, &raw);
+    set.versions = versions;
+}
+
+static iip_info image(int64_t w, int64_t h)
+{
+    iip_info i = {
+        .levels = 1, .pages = 1, .bands = 3, .bits = 8, .space = IIP_RGB, .orientation = 1, .virtual_from = 1};
+
+    i.level[0] = (iip_level){w, h, w, 16};
+    return i;
+}
+
+static iip_info pyramid(int64_t w, int64_t h, int64_t tile, int ceiling)
+{
+    iip_info i = image(w, h);
+
+    i.tiled = 1;
+    for (i.levels = 0; i.levels < IIP_MAX_LEVELS; i.levels++) {
+        int64_t s = INT64_C(1) << i.levels, add = ceiling ? s - 1 : 0;
+
+        i.level[i.levels] = (iip_level){(w + add) / s, (h + add) / s, tile, tile};
+        if (i.levels && i.level[i.levels - 1].w <= tile && i.level[i.levels - 1].h <= tile)
+            break;
+    }
+    i.virtual_from = i.levels;
+    return i;
+}
+
+static iip_input input(const char *path)
+{
+    return (iip_input){.path = path, .base_url = BASE, .set = &set};
+}
+
+static iip_status parse(const char *path)
+{
+    iip_input in = input(path);
+
+    iip_request_init(&rq, &set);
+    return iiif()->parse(&in, &rq, &want, pool, &err);
+}
+
+static const char *canonical(const iip_info *info, const iip_limits *lim)
+{
+    iip_input in = input("");
+    const char *link = iiif()->link(&in, &rq, info, lim, pool), *end = strchr(link, '>');
+
+    assert_memory_equal(link, "<" BASE "/", sizeof BASE + 1);
+    assert_memory_equal(end, ">;rel=\"canonical\", <", 19);
+    return apr_pstrmemdup(pool, link + sizeof BASE + 1, (size_t)(end - link) - sizeof BASE - 1);
+}
+
+static iip_limits limits(void)
+{
+    iip_limits lim;
+
+    iip_settings_limits(&lim, &set);
+    return lim;
+}
+
+/* ---- the worked examples ---- */
+
+typedef struct {
+    int number, version;
+    int64_t side; /* IIPMaxSize; 0 = 10000 */
+    int64_t area;
+    int no_upscaling;
+    int64_t w, h; /* of the image */
+    const char *request;
+    int status; /* HTTP */
+    int64_t out_w, out_h, canvas_w, canvas_h;
+    const char *canonical;
+} vector;
+
+#define A 6000, 4000
+#define B 300, 200
+static const vector vectors[] = {
+    {1, 3, 0, 0, 0, A, "full/max/0/default.jpg", 200, 6000, 4000, 6000, 4000, "full/max/0/default.jpg"},
+    {1, 2, 0, 0, 0, A, "full/max/0/default.jpg", 200, 6000, 4000, 6000, 4000, "full/full/0/default.jpg"},
+    {2, 3, 0, 0, 0, A, "0,0,6000,4000/6000,/0/default.jpg", 200, 6000, 4000, 6000, 4000, "full/max/0/default.jpg"},
+    {2, 2, 0, 0, 0, A, "0,0,6000,4000/6000,/0/default.jpg", 200, 6000, 4000, 6000, 4000, "full/full/0/default.jpg"},
+    {3, 3, 0, 0, 0, A, "full/,1000/0/default.jpg", 200, 1500, 1000, 1500, 1000, "full/1500,1000/0/default.jpg"},
+    {3, 2, 0, 0, 0, A, "full/,1000/0/default.jpg", 200, 1500, 1000, 1500, 1000, "full/1500,/0/default.jpg"},
+    {4, 3, 0, 0, 0, A, "square/500,/90/default.png", 200, 500, 500, 500, 500,
+     "1000,0,4000,4000/500,500/90/default.png"},
+    {4, 2, 0, 0, 0, A, "square/500,/90/default.png", 200, 500, 500, 500, 500, "1000,0,4000,4000/500,/90/default.png"},
+    {5, 3, 0, 0, 0, A, "pct:50,50,60,60/max/0/color.jpg", 200, 3000, 2000, 3000, 2000,
+     "3000,2000,3000,2000/max/0/default.jpg"},
+    {5, 2, 0, 0, 0, A, "pct:50,50,60,60/max/0/color.jpg", 200, 3000, 2000, 3000, 2000,
+     "3000,2000,3000,2000/full/0/default.jpg"},
+    {6, 3, 0, 0, 0, A, "5900,3950,200,200/max/0/default.jpg", 200, 100, 50, 100, 50,
+     "5900,3950,100,50/max/0/default.jpg"},
+    {6, 2, 0, 0, 0, A, "5900,3950,200,200/full/0/default.jpg", 200, 100, 50, 100, 50,
+     "5900,3950,100,50/full/0/default.jpg"},
+    {7, 3, 0, 0, 0, A, "full/!500,500/0/default.jpg", 200, 500, 333, 500, 333, "full/500,333/0/default.jpg"},
+    {7, 2, 0, 0, 0, A, "full/!500,500/0/default.jpg", 200, 500, 333, 500, 333, "full/500,/0/default.jpg"},
+    {8, 3, 0, 0, 0, A, "full/225,100/0/default.jpg", 200, 225, 100, 225, 100, "full/225,100/0/default.jpg"},
+    {8, 2, 0, 0, 0, A, "full/225,100/0/default.jpg", 200, 225, 100, 225, 100, "full/225,100/0/default.jpg"},
+    {9, 3, 0, 0, 0, A, "full/pct:12.5/!0/gray.jpg", 200, 750, 500, 750, 500, "full/750,500/!0/gray.jpg"},
+    {9, 2, 0, 0, 0, A, "full/pct:12.5/!0/grey.jpg", 200, 750, 500, 750, 500, "full/750,/!0/gray.jpg"},
+    {10, 3, 0, 0, 0, B, "full/^360,/0/default.jpg", 200, 360, 240, 360, 240, "full/^360,240/0/default.jpg"},
+    {10, 2, 0, 0, 0, B, "full/360,/0/default.jpg", 200, 360, 240, 360, 240, "full/360,/0/default.jpg"},
+    {11, 3, 0, 0, 0, B, "full/360,/0/default.jpg", 400, 0, 0, 0, 0, NULL},
+    {12, 3, 0, 0, 0, B, "full/!360,360/0/default.jpg", 200, 300, 200, 300, 200, "full/max/0/default.jpg"},
+    {12, 2, 0, 0, 0, B, "full/!360,360/0/default.jpg", 200, 360, 240, 360, 240, "full/360,/0/default.jpg"},
+    {12, 2, 0, 0, 1, B, "full/!360,360/0/default.jpg", 200, 300, 200, 300, 200, "full/full/0/default.jpg"},
+    {13, 3, 0, 0, 0, B, "full/^!360,360/0/default.jpg", 200, 360, 240, 360, 240, "full/^360,240/0/default.jpg"},
+    {14, 3, 200, 0, 0, B, "full/max/0/default.jpg", 200, 200, 133, 200, 133, "full/max/0/default.jpg"},
+    {14, 2, 200, 0, 0, B, "full/max/0/default.jpg", 200, 200, 133, 200, 133, "full/200,/0/default.jpg"},
+    {15, 3, 360, 0, 0, B, "full/^max/0/default.jpg", 200, 360, 240, 360, 240, "full/^max/0/default.jpg"},
+    {16, 3, 200, 0, 0, B, "full/250,/0/default.jpg", 400, 0, 0, 0, 0, NULL},
+    {17, 3, 0, 0, 0, B, "full/max/22.5/default.png", 200, 300, 200, 354, 300, "full/max/22.5/default.png"},
+    {17, 2, 0, 0, 0, B, "full/max/22.5/default.png", 200, 300, 200, 354, 300, "full/full/22.5/default.png"},
+    {18, 3, 0, 0, 0, B, "125,15,120,140/90,/!345/gray.jpg", 200, 90, 105, 114, 125,
+     "125,15,120,140/90,105/!345/gray.jpg"},
+    {18, 2, 0, 0, 0, B, "125,15,120,140/90,/!345/gray.jpg", 200, 90, 105, 114, 125, "125,15,120,140/90,/!345/gray.jpg"},
+    {19, 3, 0, 0, 0, B, "full/max/360/default.jpg", 200, 300, 200, 300, 200, "full/max/0/default.jpg"},
+    {20, 3, 0, 0, 1, A, "full/^pct:120/0/default.jpg", 501, 0, 0, 0, 0, NULL},
+    {21, 3, 0, 0, 0, A, "full/100,^50/0/default.jpg", 400, 0, 0, 0, 0, NULL},
+    {22, 3, 0, 4000000, 0, A, "full/max/0/default.jpg", 200, 2449, 1632, 2449, 1632, "full/max/0/default.jpg"},
+    {22, 2, 0, 4000000, 0, A, "full/full/0/default.jpg", 200, 2449, 1632, 2449, 1632, "full/2449,1632/0/default.jpg"},
+    {23, 3, 0, 0, 0, 3073, 3073, "2048,0,1025,2048/257,512/0/default.jpg", 200, 257, 512, 257, 512,
+     "2048,0,1025,2048/257,512/0/default.jpg"},
+    {23, 2, 0, 0, 0, 3073, 3073, "2048,0,1025,2048/257,512/0/default.jpg", 200, 257, 512, 257, 512,
+     "2048,0,1025,2048/257,512/0/default.jpg"},
+    {24, 3, 0, 0, 0, 3073, 3073, "3072,0,1,1024/1,512/0/default.jpg", 200, 1, 512, 1, 512,
+     "3072,0,1,1024/1,512/0/default.jpg"},
+    {27, 2, 0, 0, 0, A, "full/full/0/native.jpg", 200, 6000, 4000, 6000, 4000, "full/full/0/default.jpg"},
+    {28, 3, 0, 0, 0, A, "full/max/0.50/default.png", 200, 6000, 4000, 6035, 4052, "full/max/0.5/default.png"},
+    {28, 2, 0, 0, 0, A, "full/full/0.50/default.png", 200, 6000, 4000, 6035, 4052, "full/full/.5/default.png"},
+};
+
+static void test_vectors(void **state)
+{
+    for (const vector *v = vectors; v < vectors + sizeof vectors / sizeof *vectors; v++) {
+        iip_info info = image(v->w, v->h);
+        iip_limits lim;
+        iip_status rv;
+        int64_t cw, ch;
+
+        fresh(v->version);
+        set.max_size.admin.a = set.max_size.admin.b = v->side ? v->side : 10000;
+        set.max_area = v->area;
+        set.upscaling = !v->no_upscaling;
+        lim = limits();
+        if ((rv = parse(apr_pstrcat(pool, "/a.tif/", v->request, NULL))) == IIP_OK)
+            rv = iip_request_resolve(&rq, &info, &lim, &err);
+        if (iip_status_http(rv) != v->status)
+            fail_msg("%d (%d): status %d", v->number, v->version, iip_status_http(rv));
+        if (rv != IIP_OK)
+            continue;
+        iip_request_canvas(&rq, &cw, &ch);
+        if (rq.out_w != v->out_w || rq.out_h != v->out_h || cw != v->canvas_w || ch != v->canvas_h)
+            fail_msg("%d (%d): %ldx%ld, canvas %ldx%ld", v->number, v->version, (long)rq.out_w, (long)rq.out_h,
+                     (long)cw, (long)ch);
+        if (strcmp(canonical(&info, &lim), apr_pstrcat(pool, "a.tif/", v->canonical, NULL)) != 0)
+            fail_msg("%d (%d): %s", v->number, v->version, canonical(&info, &lim));
+
+        /* The canonical form is a request for the same picture, and its own canonical form */
+        iip_request first = rq;
+        char line[2][IIP_LINE_MAX];
+
+        assert_int_equal(parse(apr_pstrcat(pool, "/a.tif/", v->canonical, NULL)), IIP_OK);
+        assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+        assert_string_equal(canonical(&info, &lim), apr_pstrcat(pool, "a.tif/", v->canonical, NULL));
+        assert_int_equal(iip_request_line(&first, line[0], IIP_LINE_MAX), iip_request_line(&rq, line[1], IIP_LINE_MAX));
+        assert_memory_equal(line[0], line[1], iip_request_line(&rq, line[1], IIP_LINE_MAX));
+    }
+}
+
+static void test_vector_names(void **state) /* 25, 26; R7, R10 */
+{
+    iip_info info = image(B);
+    iip_limits lim;
+
+    fresh(3);
+    lim = limits();
+    assert_int_equal(parse("/ark:%2F12025%2F654xz321/full/max/0/default.jpg"), IIP_OK);
+    assert_string_equal(rq.name, "ark:/12025/654xz321");
+    assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+    assert_string_equal(canonical(&info, &lim), "ark:%2F12025%2F654xz321/full/max/0/default.jpg");
+    assert_int_equal(parse("/ark:/12025/654xz321/full/max/0/default.jpg"), IIP_OK);
+    assert_string_equal(rq.name, "ark:/12025/654xz321");
+    assert_int_equal(parse("/a%253Cb/full/max/0/default.jpg"), IIP_OK);
+    assert_string_equal(rq.name, "a%3Cb");
+    assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+    assert_string_equal(canonical(&info, &lim), "a%253Cb/full/max/0/default.jpg");
+}
+
+/* ---- grammar ---- */
+
+static void refused(int version, const char *request, const char *part)
+{
+    const char *whole = iip_path_decode(request, strlen(request), pool);
+
+    fresh(version);
+    set.literal_slash = 0; /* else what does not look like a request is a name */
+    if (parse(apr_pstrcat(pool, "/a.tif/", request, NULL)) != IIP_E_SYNTAX)
+        fail_msg("taken by %d: %s", version, request);
+    if (strcmp(err.part, part) != 0)
+        fail_msg("%s: %s", request, err.part);
+    set.literal_slash = 1; /* one part wrong: still 400 when no such name exists (R4) */
+    assert_int_equal(parse(apr_pstrcat(pool, "/a.tif/", request, NULL)), IIP_E_SYNTAX);
+    assert_int_equal(want, whole && iip_path_good(whole) ? IIP_WANT_BARE : IIP_WANT_IMAGE);
+    assert_string_equal(err.part, part);
+}
+
+static void taken(int version, const char *request)
+{
+    fresh(version);
+    if (parse(apr_pstrcat(pool, "/a.tif/", request, NULL)) != IIP_OK || want != IIP_WANT_IMAGE)
+        fail_msg("refused by %d: %s (%s)", version, request, err.part);
+    assert_string_equal(rq.name, "a.tif");
+}
+
+static void test_grammar(void **state)
+{
+    static const char *const bad_region[] = {"FULL",
+                                             "Full",
+                                             "full%20",
+                                             "",
+                                             "0,0,10",
+                                             "0,0,10,10,",
+                                             "0,0,10,10,10",
+                                             "-1,0,10,10",
+                                             "+1,0,10,10",
+                                             "1.5,0,10,10",
+                                             "1e2,0,10,10",
+                                             "0, 0,10,10",
+                                             "2147483648,0,10,10",
+                                             "00000000001,0,1,1",
+                                             "0,0,99999999999999999999,1",
+                                             "pct:",
+                                             "pct:1,2,3",
+                                             "pct:1,2,3,4,5",
+                                             "pct:1,2,3,.",
+                                             "pct:1,2,3,-4",
+                                             "pct:1,2,3,4e1",
+                                             "PCT:1,2,3,4",
+                                             "pct:0x1,2,3,4",
+                                             "pct:1,2,3,1.0000000000000000000000000000000000",
+                                             "pct:1000000000,1,1,1",
+                                             "square%00",
+                                             "squar",
+                                             "a",
+                                             "%",
+                                             "%zz",
+                                             "0,0,,10",
+                                             ",0,10,10",
+                                             "0;0;10;10",
+                                             "full,",
+                                             "pct:nan,0,10,10",
+                                             "pct:inf,0,10,10"};
+    static const char *const bad_size[] = {
+        "full",  "MAX",         "max%20", "",      ",",      "0,",      ",0",      "0,0",   "10,0",
+        "0,10",  "10",          "-10,",   "10,,",  "10,10,", "!10,",    "!,10",    "!10",   "!",
+        "^",     "!^10,10",     "^^10,",  "pct:",  "pct:-1", "pct:1,2", "pct:1e1", "pct:.", "1.5,",
+        "10x10", "2147483648,", "^full",  "^!10,", "max^",   "100,^50", "%5e%5e1,"};
+    static const char *const bad_rotation[] = {"",       "-1",  "+1",    "361", "360.1", "360.000000000001",
+                                               "90junk", "1e1", "!",     "!!0", ".",     "!-1",
+                                               "0x10",   "nan", "90%20", "90,", "!.",    "1000000"};
+    static const char *const bad_quality[] = {"native.jpg", "grey.jpg",       "DEFAULT.jpg", "colour.jpg",  ".jpg",
+                                              "foo.jpg",    "default%20.jpg", "defaul.jpg",  "default..jpg"};
+    static const char *const bad_format[] = {"default",     "default.",       "default.JPG", "default.jpeg",
+                                             "default.xyz", "default.jpg%20", "default.jp2x"};
+    static const char *const good[] = {
+        "full/max/0/default.jpg", "square/max/0/color.png", "0,0,10,10/max/0/gray.jpg",
+        "pct:0,0,10,10/max/0/bitonal.png", "pct:1.,.5,10.5,10/max/0/default.jpg",
+        "pct:33.3333333333333333333,0,1,1/max/0/default.jpg",
+        "2147483647,2147483647,2147483647,2147483647/max/0/default.jpg", "full/^max/0/default.jpg",
+        "full/^10,/0/default.jpg", "full/^,10/0/default.jpg", "full/^!10,10/0/default.jpg",
+        "full/^pct:120/0/default.jpg", "full/!10,10/0/default.jpg", "full/pct:.5/0/default.jpg",
+        "full/max/!0/default.jpg", "full/max/360/default.jpg", "full/max/.5/default.jpg", "full/max/5./default.jpg",
+        "full/max/007.50/default.jpg", "full/max/!359.999/default.jpg",
+        /* encoded once, in any part (R8) */
+        "pct%3A10,10,10,10/%5Emax/%210/default%2Ejpg", "%66ull/%21200,200/0/default.jpg",
+        "0%2C0%2C10%2C10/10%2C10/0/default.jpg"};
+
+#define EACH(list) for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)
+    EACH(good) taken(3, good[i]);
+    EACH(bad_region)
+    if (*bad_region[i])
+        refused(3, apr_pstrcat(pool, bad_region[i], "/max/0/default.jpg", NULL), "region");
+    EACH(bad_size)
+    if (*bad_size[i])
+        refused(3, apr_pstrcat(pool, "full/", bad_size[i], "/0/default.jpg", NULL), "size");
+    EACH(bad_rotation)
+    if (*bad_rotation[i])
+        refused(3, apr_pstrcat(pool, "full/max/", bad_rotation[i], "/default.jpg", NULL), "rotation");
+    EACH(bad_quality) refused(3, apr_pstrcat(pool, "full/max/0/", bad_quality[i], NULL), "quality");
+    EACH(bad_format) refused(3, apr_pstrcat(pool, "full/max/0/", bad_format[i], NULL), "format");
+}
+
+static void test_grammar_versions(void **state)
+{
+    taken(2, "full/full/0/default.jpg"); /* R21, R27 */
+    taken(2, "full/max/0/native.jpg");
+    taken(2, "square/10,/!0/grey.jpg");
+    refused(2, "full/^max/0/default.jpg", "size");
+    refused(2, "full/^10,/0/default.jpg", "size");
+    refused(2, "full/%5E10,/0/default.jpg", "size");
+    refused(2, "full/full/0/default", "format");
+    refused(3, "full/full/0/default.jpg", "size"); /* R22 */
+    taken(1, "full/full/0/native.jpg");            /* R42 */
+    taken(1, "full/10,/90/grey");
+    taken(1, "pct:1,1,1,1/!10,10/0/bitonal.png");
+    refused(1, "full/max/0/native.jpg", "size");
+    refused(1, "square/full/0/native.jpg", "region");
+    refused(1, "full/full/!0/native.jpg", "rotation");
+    refused(1, "full/full/0/default.jpg", "quality");
+    refused(1, "full/full/0/native.", "format");
+}
+
+static void test_values(void **state)
+{
+    fresh(3);
+    assert_int_equal(parse("/a/pct:33.3333333333333333333,.5,1.,20/^pct:120.5/!22.50/gray.png"), IIP_OK);
+    assert_int_equal(rq.region_kind, IIP_REGION_RATIO);
+    assert_int_equal(rq.region[0].scale, 12);
+    assert_true(rq.region[0].num == INT64_C(33333333333333));
+    assert_int_equal(rq.region[1].num, 5);
+    assert_int_equal(rq.region[1].scale, 1);
+    assert_int_equal(rq.region[2].num, 1);
+    assert_int_equal(rq.size_kind, IIP_SIZE_PERCENT);
+    assert_int_equal(rq.grow, IIP_GROW_ASK);
+    assert_true(rq.rotate == 22.5);
+    assert_int_equal(rq.flip, 1);
+    assert_int_equal(rq.format, IIP_FMT_PNG);
+    assert_int_equal(rq.op_count, 1);
+    assert_int_equal(rq.op[0].kind, IIP_OP_GRAY);
+    assert_int_equal(parse("/a/pct:0.00000000000000001,0,0.00000000000000001,1/max/0/default.jpg"), IIP_OK);
+    assert_int_equal(rq.region[2].num, 1); /* not nothing */
+    assert_int_equal(parse("/a/full/max/0/color.jpg"), IIP_OK);
+    assert_int_equal(rq.op_count, 0);
+
+    fresh(1); /* R28: 1.1 without suffix */
+    iip_input in = input("/a/full/full/0/native");
+    static const struct {
+        const char *accept;
+        iip_format format;
+    } rows[] = {{NULL, IIP_FMT_JPEG},
+                {"*/*", IIP_FMT_JPEG},
+                {"image/png", IIP_FMT_PNG},
+                {"image/png;q=0.5,image/jpeg;q=0.4", IIP_FMT_PNG},
+                {"image/*", IIP_FMT_JPEG},
+                {"image/jpeg, image/png", IIP_FMT_JPEG},
+                {"image/x-unknown", IIP_FMT_JPEG}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        in.accept = rows[i].accept;
+        iip_request_init(&rq, &set);
+        assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+        assert_int_equal(rq.format, rows[i].format);
+        assert_true(rq.negotiated);
+    }
+    assert_int_equal(parse("/a/full/full/0/native.png"), IIP_OK);
+    assert_false(rq.negotiated);
+}
+
+/* ---- paths ---- */
+
+typedef struct {
+    const char *path;
+    int status, want; /* status HTTP; want of interest unless it is -1 */
+    const char *name;
+} path_row;
+
+static void check_paths(const path_row *rows, size_t n, int mapped)
+{
+    for (size_t i = 0; i < n; i++) {
+        iip_input in = input(rows[i].path);
+        iip_status rv;
+
+        in.mapped = mapped;
+        in.ident = mapped ? "a.tif" : NULL;
+        iip_request_init(&rq, &set);
+        rv = iiif()->parse(&in, &rq, &want, pool, &err);
+        if (iip_status_http(rv) != rows[i].status || (rows[i].want >= 0 && (int)want != rows[i].want))
+            fail_msg("%s: status %d, want %d", rows[i].path, iip_status_http(rv), want);
+        if (rows[i].name)
+            assert_string_equal(rq.name, rows[i].name);
+        if (mapped)
+            assert_null(rq.name);
+        if (rows[i].want != IIP_WANT_BARE && rv != IIP_OK)
+            assert_true(want != IIP_WANT_BARE);
+    }
+}
+
+static void test_paths(void **state) /* R3 to R9 */
+{
+    static const path_row literal[] = {
+        {"", 404, -1, NULL},
+        {"/", 404, -1, NULL},
+        {"/a.tif", 200, IIP_WANT_BARE, "a.tif"},
+        {"/a.tif/", 200, IIP_WANT_MOVED, "a.tif"},
+        {"/a.tif//", 200, IIP_WANT_MOVED, "a.tif"},
+        {"/a/b.tif", 200, IIP_WANT_BARE, "a/b.tif"},
+        {"/a/b.tif/", 200, IIP_WANT_MOVED, "a/b.tif"},
+        {"/a%2Fb.tif", 200, IIP_WANT_BARE, "a/b.tif"},
+        {"//a//b.tif", 200, IIP_WANT_BARE, "a/b.tif"},
+        {"/a.tif/info.json", 200, IIP_WANT_INFO, "a.tif"},
+        {"/a/b/c.tif/info.json", 200, IIP_WANT_INFO, "a/b/c.tif"},
+        {"/a.tif//info.json", 200, IIP_WANT_INFO, "a.tif"},
+        {"/a.tif/info%2Ejson", 200, IIP_WANT_INFO, "a.tif"},
+        {"/a.tif/info.xml", 200, IIP_WANT_BARE, "a.tif/info.xml"}, /* 1.0 is not served: a name that is not there */
+        {"/info.json", 200, IIP_WANT_BARE, "info.json"},
+        {"/x/y/a.tif/full/max/0/default.jpg", 200, IIP_WANT_IMAGE, "x/y/a.tif"},
+        {"/x%2Fy/a.tif/full/max/0/default.jpg", 200, IIP_WANT_IMAGE, "x/y/a.tif"},
+        {"/a+b%20c/full/max/0/default.jpg", 200, IIP_WANT_IMAGE, "a+b c"},
+        {"/a.tif/full/max/0/default.jpg/", 400, IIP_WANT_BARE, NULL},
+        {"/a.tif/full/max/default.jpg", 400, IIP_WANT_BARE, "a.tif/full/max/default.jpg"}, /* too few */
+        {"/full/max/0/default.jpg", 400, IIP_WANT_BARE, NULL},
+        {"/a.tif/full/max/0/default.gif2", 400, IIP_WANT_BARE, "a.tif/full/max/0/default.gif2"},
+        {"/a.tif/full/max/0/zzz.jpg", 400, IIP_WANT_BARE, "a.tif/full/max/0/zzz.jpg"},
+        {"/a/b/c/d/e.tif", 200, IIP_WANT_BARE, "a/b/c/d/e.tif"}, /* five segments, no request */
+        {"/default.jpg", 200, IIP_WANT_BARE, "default.jpg"},
+        {"/../a/full/max/0/default.jpg", 404, -1, NULL},
+        {"/%2E%2E%2Fa/full/max/0/default.jpg", 404, -1, NULL},
+        {"/.htaccess", 404, -1, NULL},
+        {"/.htaccess/info.json", 404, -1, NULL},
+        {"/a%2F.git%2Fb/info.json", 404, -1, NULL},
+        {"/%2Fetc%2Fpasswd/info.json", 404, -1, NULL},
+        {"/a%00/info.json", 404, -1, NULL},
+        {"/a%0A/info.json", 404, -1, NULL},
+        {"/a%5Cb/info.json", 404, -1, NULL},
+        {"/a%FF/info.json", 404, -1, NULL},
+        {"/a%zz/info.json", 404, -1, NULL},
+        {"/a%", 404, -1, NULL},
+    };
+    static const path_row plain[] = {
+        {"/a.tif", 200, IIP_WANT_BARE, "a.tif"},
+        {"/a.tif/", 200, IIP_WANT_MOVED, "a.tif"},
+        {"/a/b.tif", 404, -1, NULL},
+        {"/a%2Fb.tif", 200, IIP_WANT_BARE, "a/b.tif"},
+        {"/a%2Fb.tif/info.json", 200, IIP_WANT_INFO, "a/b.tif"},
+        {"/a/b.tif/info.json", 404, -1, NULL},
+        {"/a/full/max/0/default.jpg", 200, IIP_WANT_IMAGE, "a"},
+        {"/x/a/full/max/0/default.jpg", 404, -1, NULL},
+        {"/a/full/max/0", 404, -1, NULL},
+        {"/a/full/max/0/default.xyz", 400, IIP_WANT_IMAGE, NULL},
+        {"/a/1/2/3/4", 400, IIP_WANT_IMAGE, NULL},
+    };
+    static const path_row mapped[] = {
+        {"", 200, IIP_WANT_BARE, NULL},
+        {"/", 200, IIP_WANT_MOVED, NULL},
+        {"/info.json", 200, IIP_WANT_INFO, NULL},
+        {"/full/max/0/default.jpg", 200, IIP_WANT_IMAGE, NULL},
+        {"/full/max/0/default.xyz", 400, IIP_WANT_IMAGE, NULL},
+        {"/x/full/max/0/default.jpg", 400, IIP_WANT_IMAGE, NULL},
+        {"/max/0/default.jpg", 400, IIP_WANT_IMAGE, NULL},
+        {"/nothing", 404, IIP_WANT_IMAGE, NULL},
+        {"/x/info.json", 404, IIP_WANT_IMAGE, NULL},
+    };
+
+    fresh(3);
+    check_paths(literal, sizeof literal / sizeof *literal, 0);
+    check_paths(mapped, sizeof mapped / sizeof *mapped, 1);
+    set.literal_slash = 0;
+    check_paths(plain, sizeof plain / sizeof *plain, 0);
+}
+
+static void test_long_names(void **state)
+{
+    char *s = apr_pcalloc(pool, 4000);
+
+    fresh(3);
+    for (int n = 1; n < 400; n++) {
+        strcat(s, "/a"); /* names of at most 32 segments */
+        iip_status rv = parse(apr_pstrcat(pool, s, "/full/max/0/default.jpg", NULL));
+
+        assert_int_equal(rv, n <= 32 ? IIP_OK : IIP_E_NOT_FOUND);
+        rv = parse(s);
+        assert_int_equal(rv, n <= 32 ? IIP_OK : IIP_E_NOT_FOUND);
+    }
+}
+
+static void test_download(void **state) /* R5, R48 */
+{
+    static const struct {
+        const char *query;
+        int download;
+    } rows[] = {{NULL, 0},
+                {"", 0},
+                {"t=123", 0},
+                {"download", 1},
+                {"download=1", 1},
+                {"a=b&download", 1},
+                {"a;download=x;b", 1},
+                {"downloads", 0},
+                {"nodownload", 0},
+                {"a=download", 0},
+                {"&&", 0},
+                {"down", 0}};
+
+    fresh(3);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        iip_input in = input("/a/full/max/0/default.jpg");
+
+        in.query = rows[i].query;
+        iip_request_init(&rq, &set);
+        assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+        assert_int_equal(rq.download, rows[i].download);
+    }
+}
+
+static void test_tail(void **state) /* R12 */
+{
+    static const struct {
+        const char *path, *tail;
+    } rows[] = {{"/pics/b.tif/full/max/0/default.jpg", "/full/max/0/default.jpg"},
+                {"/pics/b.tif/pct:1,1,1,1/%5Emax/!90/gray.png", "/pct:1,1,1,1/%5Emax/!90/gray.png"},
+                {"/pics/b.tif//full//max/0/default.jpg", "//full//max/0/default.jpg"},
+                {"/pics/b.tif/full/max/0/zzz.jpg", "/full/max/0/zzz.jpg"},
+                {"/pics/b.tif/full/full/0/native", "/full/full/0/native"},
+                {"/pics/b.tif/info.json", "/info.json"},
+                {"/pics/b.tif//info%2Ejson", "//info%2Ejson"},
+                {"/info.json", "/info.json"},
+                {"/pics/b.tif/info.json/", ""},
+                {"/pics/b.tif/full/max/0/default.jpg/", ""},
+                {"/pics/b.tif", ""},
+                {"/pics/x/y/z/b.tif", ""},
+                {"/pics/max/0/default.jpg", "/pics/max/0/default.jpg"},
+                {"/max/0/default.jpg", ""},
+                {"/", ""},
+                {"", ""},
+                {"info.json", "info.json"}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (iiif()->tail(rows[i].path) != strlen(rows[i].tail))
+            fail_msg("%s: %zu", rows[i].path, iiif()->tail(rows[i].path));
+}
+
+static void test_redirect(void **state)
+{
+    iip_input in = input("/x%2Fa%20b.tif");
+
+    fresh(3);
+    iip_request_init(&rq, &set);
+    assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+    assert_string_equal(iiif()->redirect(&in, &rq, IIP_WANT_BARE, pool), BASE "/x%2Fa%20b.tif/info.json");
+    assert_string_equal(iiif()->redirect(&in, &rq, IIP_WANT_MOVED, pool), BASE "/x%2Fa%20b.tif");
+    in.mapped = 1;
+    in.ident = "b c.tif";
+    rq.name = NULL;
+    assert_string_equal(iiif()->redirect(&in, &rq, IIP_WANT_BARE, pool), BASE "/b%20c.tif/info.json");
+    in.id = "https://proxy.example/x/b";
+    assert_string_equal(iiif()->redirect(&in, &rq, IIP_WANT_BARE, pool), "https://proxy.example/x/b/info.json");
+}
+
+static void test_link(void **state) /* R33 */
+{
+    iip_info info = image(B);
+    iip_limits lim;
+    iip_input in = input("");
+
+    fresh(3);
+    lim = limits();
+    parse("/a/full/max/0/color.jpg");
+    assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+    assert_string_equal(iiif()->link(&in, &rq, &info, &lim, pool),
+                        "<" BASE "/a/full/max/0/default.jpg>;rel=\"canonical\", "
+                        "<http://iiif.io/api/image/3/level2.json>;rel=\"profile\"");
+    set.versions = 23;
+    assert_string_equal(iiif()->link(&in, &rq, &info, &lim, pool),
+                        "<" BASE "/a/full/full/0/default.jpg>;rel=\"canonical\", "
+                        "<http://iiif.io/api/image/2/level2.json>;rel=\"profile\"");
+    set.versions = 1;
+    assert_string_equal(iiif()->link(&in, &rq, &info, &lim, pool),
+                        "<http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2>;rel=\"profile\"");
+    fresh(3); /* gray of a gray source is its default */
+    info.space = IIP_GREY;
+    info.bands = 1;
+    parse("/a/full/max/0/gray.jpg");
+    assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+    assert_string_equal(canonical(&info, &lim), "a/full/max/0/default.jpg");
+    parse("/a/full/max/0/bitonal.jpg");
+    assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+    assert_string_equal(canonical(&info, &lim), "a/full/max/0/bitonal.jpg");
+}
+
+/* ---- info.json ---- */
+
+static const char *mime, *vary, *link_value;
+
+static const char *describe(const char *accept, const iip_info *info)
+{
+    iip_input in = input("/a%20b.tif/info.json");
+    iip_limits lim = limits();
+    const char *text;
+
+    in.accept = accept;
+    iip_request_init(&rq, &set);
+    assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+    assert_int_equal(iiif()->describe(&in, &rq, info, &lim, &text, &mime, &vary, &link_value, pool, &err), IIP_OK);
+    return text;
+}
+
+static void test_info_3(void **state) /* R36 to R39 */
+{
+    iip_info info = pyramid(3073, 2000, 256, 0);
+
+    fresh(32);
+    assert_string_equal(
+        describe(NULL, &info),
+        "{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
+        "/a%20b.tif\",\"type\":\"ImageService3\","
+        "\"protocol\":\"http://iiif.io/api/"
+        "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":5000,"
+        "\"maxArea\":25000000,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":768,"
+        "\"height\":500},"
+        "{\"width\":1536,\"height\":1000},{\"width\":3073,\"height\":2000}],\"tiles\":[{\"width\":256,\"height\":256,"
+        "\"scaleFactors\":[1,2,4,8,16]}],\"extraQualities\":[\"color\",\"gray\",\"bitonal\"],\"extraFeatures\":["
+        "\"rotationArbitrary\",\"mirroring\",\"sizeUpscaling\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}");
+    assert_string_equal(mime, "application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\"");
+    assert_string_equal(vary, "Accept");
+    assert_null(link_value);
+
+    set.upscaling = 0; /* only what works */
+    set.max_size.admin.a = 1000;
+    set.max_size.admin.b = 600;
+    set.max_area = 0;
+    info.space = IIP_GREY;
+    info.bands = 1;
+    info.tiled = 0;
+    assert_string_equal(
+        describe(NULL, &info),
+        "{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
+        "/a%20b.tif\",\"type\":\"ImageService3\","
+        "\"protocol\":\"http://iiif.io/api/"
+        "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":1000,"
+        "\"maxHeight\":600,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":768,"
+        "\"height\":500}],"
+        "\"tiles\":[{\"width\":512,\"height\":512,\"scaleFactors\":[1,2,4,8]}],\"extraQualities\":[\"gray\","
+        "\"bitonal\"],"
+        "\"extraFeatures\":[\"rotationArbitrary\",\"mirroring\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}");
+}
+
+static void test_info_2(void **state) /* R41 */
+{
+    iip_info info = pyramid(1200, 800, 512, 0);
+
+    fresh(2);
+    assert_string_equal(
+        describe(NULL, &info),
+        "{\"@context\":\"http://iiif.io/api/image/2/context.json\",\"@id\":\"" BASE
+        "/a%20b.tif\",\"@type\":\"iiif:Image\","
+        "\"protocol\":\"http://iiif.io/api/"
+        "image\",\"width\":1200,\"height\":800,\"sizes\":[{\"width\":300,\"height\":200},"
+        "{\"width\":600,\"height\":400},{\"width\":1200,\"height\":800}],\"tiles\":[{\"width\":512,\"height\":512,"
+        "\"scaleFactors\":[1,2,4]}],\"profile\":[\"http://iiif.io/api/image/2/"
+        "level2.json\",{\"formats\":[\"jpg\",\"png\"],"
+        "\"qualities\":[\"default\",\"color\",\"gray\",\"bitonal\"],\"supports\":[\"sizeAboveFull\","
+        "\"sizeByDistortedWh\",\"sizeByWh\","
+        "\"regionSquare\",\"rotationArbitrary\",\"mirroring\",\"canonicalLinkHeader\",\"profileLinkHeader\"],"
+        "\"maxWidth\":5000,"
+        "\"maxArea\":25000000}]}");
+    assert_string_equal(mime, "application/json");
+    assert_string_equal(link_value,
+                        "<http://iiif.io/api/image/2/context.json>;rel=\"http://www.w3.org/ns/json-ld#context\";"
+                        "type=\"application/ld+json\"");
+    describe("application/ld+json", &info);
+    assert_string_equal(mime, "application/ld+json");
+    assert_null(link_value);
+    set.upscaling = 0;
+    assert_null(strstr(describe(NULL, &info), "sizeAboveFull"));
+}
+
+static void test_info_1(void **state) /* R42 */
+{
+    iip_info info = pyramid(1200, 800, 512, 0);
+
+    fresh(1);
+    assert_string_equal(
+        describe(NULL, &info),
+        "{\"@context\":\"http://library.stanford.edu/iiif/image-api/1.1/context.json\",\"@id\":\"" BASE
+        "/a%20b.tif\",\"width\":1200,\"height\":800,\"scale_factors\":[1,2,4],\"tile_width\":512,"
+        "\"tile_height\":512,\"formats\":[\"jpg\",\"png\"],\"qualities\":[\"native\",\"color\",\"grey\",\"bitonal\"],"
+        "\"profile\":\"http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2\"}");
+}
+
+static void assert_holds(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no %s in %s", part, text);
+}
+
+static void test_tiles(void **state) /* R39, R23 */
+{
+    iip_info info = pyramid(3000, 3000, 128, 0);
+
+    fresh(3);
+    assert_holds(describe(NULL, &info), "\"tiles\":[{\"width\":256,\"height\":256,\"scaleFactors\":[1,2,4,8,16]}]");
+    info = pyramid(3000, 3000, 100, 0);
+    assert_holds(describe(NULL, &info), "\"width\":300,\"height\":300,\"scaleFactors\":[1,2,4,8,16]}]");
+    info = pyramid(9000, 9000, 4096, 0);
+    assert_holds(describe(NULL, &info), "\"width\":512,\"height\":512,\"scaleFactors\":[1,2,4,8,16,32]}]");
+    info = pyramid(9000, 9000, 2048, 0);
+    info.level[0].tile_h = 256;
+    assert_holds(describe(NULL, &info), "\"width\":2048,\"height\":256,\"scaleFactors\":[1,2,4,8,16,32,64]}]");
+    info = pyramid(300, 200, 512, 0); /* smaller than its tile */
+    assert_holds(describe(NULL, &info), "\"tiles\":[{\"width\":512,\"height\":512,\"scaleFactors\":[1]}]");
+    info = image(300, 200);
+    assert_holds(describe(NULL, &info), "\"tiles\":[{\"width\":512,\"height\":512,\"scaleFactors\":[1]}]");
+    set.max_size.admin.a = set.max_size.admin.b = 500;
+    assert_holds(describe(NULL, &info), "\"tiles\"");
+    info = pyramid(3000, 3000, 512, 0);
+    assert_null(strstr(describe(NULL, &info), "\"tiles\""));
+    assert_holds(describe(NULL, &info), "\"sizes\":[{\"width\":375,\"height\":375}]");
+    set.max_size.admin.a = set.max_size.admin.b = 0;
+    set.max_area = 512 * 511;
+    assert_null(strstr(describe(NULL, &info), "\"tiles\""));
+    assert_null(strstr(describe(NULL, &info), "\"maxWidth\""));
+    assert_holds(describe(NULL, &info), "sizeUpscaling");
+    set.max_area = 0; /* nothing bounds it: no upscaling */
+    assert_null(strstr(describe(NULL, &info), "sizeUpscaling"));
+    assert_null(strstr(describe(NULL, &info), "\"max"));
+    set.max_size.admin.b = 700; /* one side only */
+    assert_holds(describe(NULL, &info), "\"maxWidth\":2147483647,\"maxHeight\":700");
+
+    fresh(3); /* no pyramid, 400 Mpx: what would decode too much is not announced */
+    info = pyramid(20000, 20000, 512, 0);
+    info.levels = info.virtual_from = 1;
+    assert_holds(describe(NULL, &info), "\"scaleFactors\":[1,2,4,8,16]}]");
+    assert_null(strstr(describe(NULL, &info), "\"sizes\""));
+}
+
+/* All that info.json implies is answered, at exactly that size, by URI. */
+static void answers(const char *region, const char *size, int64_t w, int64_t h, const iip_info *info)
+{
+    iip_limits lim = limits();
+    const char *uri = apr_psprintf(pool, "/a/%s/%s/0/%s.jpg", region, size, set.versions == 1 ? "native" : "default");
+
+    if (parse(uri) != IIP_OK || iip_request_resolve(&rq, info, &lim, &err) != IIP_OK || rq.out_w != w || rq.out_h != h)
+        fail_msg("%d: %s of %ldx%ld is %s: %s, %ldx%ld", set.versions, uri, (long)info->level[0].w,
+                 (long)info->level[0].h, iip_status_name(err.status), err.part, (long)rq.out_w, (long)rq.out_h);
+}
+
+static int check_info(const iip_info *info)
+{
+    const char *text = describe(NULL, info), *at;
+    int64_t W = info->level[0].w, H = info->level[0].h;
+    long w, h, before = 0;
+    int n = 0, found = 0;
+
+    if ((at = strstr(text, "\"sizes\":[")))
+        for (at += 9; sscanf(at, "{\"width\":%ld,\"height\":%ld}%n", &w, &h, &n) == 2; at += n + (at[n] == ',')) {
+            assert_true(w > before);
+            before = w;
+            answers("full", apr_psprintf(pool, "%ld,%ld", w, h), w, h, info);
+            if (set.versions < 3)
+                answers("full", apr_psprintf(pool, "%ld,", w), w, h, info);
+            found++;
+        }
+    if (!(at = strstr(text, "\"tiles\":[")))
+        return found;
+    assert_int_equal(sscanf(at, "\"tiles\":[{\"width\":%ld,\"height\":%ld,\"scaleFactors\":%n", &w, &h, &n), 2);
+    at += n;
+    while (*at != ']') {
+        char *end;
+        int64_t s = strtol(at + 1, &end, 10);
+
+        assert_true(end > at + 1);
+        at = end;
+        for (int64_t y = 0; y < H; y += h * s)
+            for (int64_t x = 0; x < W; x += w * s)
+                for (int k = 0; k < 3; k++) {
+                    int64_t rw = W - x < w * s ? W - x : w * s, rh = H - y < h * s ? H - y : h * s;
+                    int64_t add = k == 0 ? 0 : k == 1 ? s / 2 : s - 1, ow = (rw + add) / s, oh = (rh + add) / s;
+
+                    if (ow && oh)
+                        answers(apr_psprintf(pool, "%ld,%ld,%ld,%ld", (long)x, (long)y, (long)rw, (long)rh),
+                                apr_psprintf(pool, "%ld,%ld", (long)ow, (long)oh), ow, oh, info);
+                }
+    }
+    return found;
+}
+
+static void test_info_is_true(void **state) /* R38, R39 */
+{
+    apr_pool_t *all = pool;
+
+    for (int k = 0; k < 240; k++) {
+        int64_t w = 1 + rand() % 7000, h = 1 + rand() % 7000;
+        iip_info info = k % 4 ? pyramid(w, h, k % 3 ? 256 : 240, k & 1) : image(w, h);
+
+        apr_pool_create(&pool, all);
+        fresh(1 + k % 3);
+        if (k % 5 == 0)
+            set.max_size.admin.a = set.max_size.admin.b = 1 + rand() % 2000;
+        if (k % 7 == 0)
+            set.max_area = 1 + rand() % 4000000;
+        if (k % 11 == 0)
+            set.max_pixels = 1 + rand() % 2000000;
+        check_info(&info);
+        apr_pool_destroy(pool);
+    }
+    pool = all;
+    /* 2.x: `w,` of a level whose height was rounded down gives the level (2003 / 4 is 500.75) */
+    iip_info info = pyramid(2000, 2003, 256, 0);
+    fresh(2);
+    assert_int_equal(check_info(&info), 4);
+    answers("full", "500,", 500, 500, &info);
+    fresh(3);
+    answers("full", "500,", 500, 501, &info);
+}
+
+static void test_negotiation(void **state) /* R43, R44 */
+{
+    static const char ld3[] = "application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\"";
+    static const char ld[] = "application/ld+json", json[] = "application/json";
+    static const struct {
+        const char *accept, *three, *two;
+    } rows[] = {
+        {NULL, ld3, json},
+        {"", ld3, json},
+        {"*/*", ld3, json},
+        {"application/*", ld3, json},
+        {"application/ld+json", ld3, ld},
+        {"Application/LD+JSON", ld3, ld},
+        {"application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\"", ld3, ld},
+        {"application/ld+json;profile=\"a,b;q=0\"", ld3, ld},
+        {"application/json", json, json},
+        {"application/json, application/ld+json", ld3, json},
+        {"application/ld+json;q=0.8, application/json;q=0.9", json, json},
+        {"application/ld+json;q=0.9, application/json;q=0.8", ld3, ld},
+        {"application/json;q=0.5, */*;q=0.1", json, json},
+        {"application/json;q=0.5, */*;q=0.9", ld3, ld},
+        {"application/ld+json ; q=0 , */*", json, json},
+        {"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", json, json},
+        {"text/html", json, json},
+        {"application/ld+json, text/html", ld3, ld},
+        {"text/html;q=0.1, application/ld+json", ld3, ld},
+        {"image/png", ld3, json},
+        {"application/json;q=0, application/ld+json;q=0", ld3, json},
+        {"application/json;q=0.001, application/ld+json;q=0.000", json, json},
+        {";;;,,,\"", ld3, json},
+    };
+    iip_info info = image(B);
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int v = 2; v <= 3; v++) {
+            fresh(v);
+            describe(rows[i].accept, &info);
+            if (strcmp(mime, v == 3 ? rows[i].three : rows[i].two) != 0)
+                fail_msg("%d, %s: %s", v, rows[i].accept, mime);
+            assert_string_equal(vary, "Accept");
+        }
+}
+
+static void test_version(void **state) /* R1 */
+{
+    static const char two[] = "application/ld+json;profile=\"http://iiif.io/api/image/2/context.json\"";
+    static const char three[] = "text/x, application/json ; profile=http://iiif.io/api/image/3/context.json;q=0.5";
+    iip_info info = image(B);
+
+    fresh(32);
+    assert_holds(describe(NULL, &info), "image/3/context.json");
+    assert_holds(describe(two, &info), "\"@context\":\"http://iiif.io/api/image/2/context.json\"");
+    assert_string_equal(mime, "application/ld+json");
+    assert_holds(describe("application/ld+json;profile=\"http://iiif.io/api/image/2/context.jsonx\"", &info),
+                 "image/3/");
+    assert_holds(describe("application/ld+json;profile=\"http://x http://iiif.io/api/image/2/context.json\"", &info),
+                 "\"@context\":\"http://iiif.io/api/image/2/context.json\"");
+    fresh(23);
+    assert_holds(describe(NULL, &info), "\"@context\":\"http://iiif.io/api/image/2/context.json\"");
+    assert_holds(describe(three, &info), "\"@context\":\"http://iiif.io/api/image/3/context.json\"");
+    fresh(3); /* the only one named */
+    assert_holds(describe(two, &info), "\"@context\":\"http://iiif.io/api/image/3/context.json\"");
+    fresh(32); /* images go by the default whatever Accept says */
+    iip_input in = input("/a/full/full/0/default.jpg");
+    in.accept = two;
+    set.literal_slash = 0;
+    iip_request_init(&rq, &set);
+    assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_E_SYNTAX);
+}
+
+static void test_complain(void **state) /* R47, security 5 */
+{
+    iip_input in = input("/secret/full/max/0/default.jpg");
+    const char *type;
+
+    iip_refuse(&err, IIP_E_SYNTAX, "rotation");
+    assert_string_equal(iiif()->complain(&in, &err, &type, pool), "rotation: the request cannot be understood\n");
+    assert_string_equal(type, "text/plain");
+    iip_fail(&err, IIP_E_CORRUPT, 0, "/srv/pictures/secret.tif: broken");
+    assert_string_equal(iiif()->complain(&in, &err, &type, pool), "the image is damaged\n");
+    in.accept = "application/json";
+    iip_refuse(&err, IIP_E_LIMIT, "size");
+    assert_string_equal(iiif()->complain(&in, &err, &type, pool),
+                        "{\"error\":\"size: larger than this server allows\"}");
+    assert_string_equal(type, "application/json");
+    in.accept = "text/html, application/json;q=0.9";
+    iiif()->complain(&in, &err, &type, pool);
+    assert_string_equal(type, "text/plain");
+    in.accept = "*/*";
+    iiif()->complain(&in, &err, &type, pool);
+    assert_string_equal(type, "text/plain");
+    in.accept = "application/json, text/plain, */*";
+    iiif()->complain(&in, &err, &type, pool);
+    assert_string_equal(type, "application/json");
+    iip_refuse(&err, IIP_E_NOT_FOUND, "identifier"); /* one answer for all that is not there */
+    in.accept = NULL;
+    assert_string_equal(iiif()->complain(&in, &err, &type, pool), "no such image\n");
+}
+
+static void test_id(void **state)
+{
+    iip_info info = image(B);
+    iip_limits lim;
+    iip_input in = input("/info.json");
+    const char *text;
+
+    fresh(3);
+    lim = limits();
+    in.mapped = 1;
+    in.ident = "x\"\xc3\xa9<.tif";
+    iip_request_init(&rq, &set);
+    assert_int_equal(iiif()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+    iiif()->describe(&in, &rq, &info, &lim, &text, &mime, &vary, &link_value, pool, &err);
+    assert_holds(text, "\"id\":\"" BASE "/x%22%C3%A9%3C.tif\"");
+    in.id = "https://proxy.example/\"</script>";
+    iiif()->describe(&in, &rq, &info, &lim, &text, &mime, &vary, &link_value, pool, &err);
+    assert_holds(text, "\"id\":\"https://proxy.example/\\\"\\u003c/script>\"");
+}
+
+/* ---- the writer ---- */
+
+static void test_json(void **state)
+{
+    iip_json j;
+
+    iip_json_init(&j, pool);
+    iip_json_object(&j, NULL);
+    iip_json_string(&j, "a", "\"\\\b\n\x1f\x7f<>&/\xc3\xa9\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa");
+    iip_json_string(&j, "latin", "caf\xe9\xff<");
+    iip_json_array(&j, "n");
+    iip_json_integer(&j, NULL, INT64_MIN);
+    iip_json_integer(&j, NULL, 0);
+    iip_json_double(&j, NULL, 0.1);
+    iip_json_double(&j, NULL, 1.0 / 3);
+    iip_json_double(&j, NULL, -2);
+    iip_json_double(&j, NULL, 0.0 / 0.0 * 1);
+    iip_json_object(&j, NULL);
+    iip_json_end(&j);
+    iip_json_array(&j, NULL);
+    iip_json_end(&j);
+    iip_json_end(&j);
+    iip_json_string(&j, "", "");
+    iip_json_end(&j);
+    assert_string_equal(
+        iip_json_text(&j),
+        "{\"a\":\"\\\"\\\\\\u0008\\u000a\\u001f\\u007f\\u003c>&/\xc3\xa9\\u2028\\u2029\xe2\x80\xaa\","
+        "\"latin\":\"caf\\u00e9\\u00ff\\u003c\",\"n\":[-9223372036854775808,0,0.1,0.3333333333333333,-2,null,{},[]],"
+        "\"\":\"\"}");
+    iip_json_init(&j, pool); /* grows */
+    iip_json_array(&j, NULL);
+    for (int i = 0; i < 5000; i++)
+        iip_json_integer(&j, NULL, i % 10);
+    iip_json_end(&j);
+    assert_int_equal(strlen(iip_json_text(&j)), 10001);
+}
+
+static void test_protocols(void **state)
+{
+    assert_non_null(iiif());
+    assert_string_equal(iiif()->methods, "GET, HEAD, OPTIONS");
+    assert_null(iip_protocol_find("nothing"));
+    assert_null(iip_protocol_find(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vectors),          cmocka_unit_test(test_vector_names), cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_grammar_versions), cmocka_unit_test(test_values),       cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_long_names),       cmocka_unit_test(test_download),     cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_redirect),         cmocka_unit_test(test_link),         cmocka_unit_test(test_info_3),
+        cmocka_unit_test(test_info_2),           cmocka_unit_test(test_info_1),       cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_info_is_true),     cmocka_unit_test(test_negotiation),  cmocka_unit_test(test_version),
+        cmocka_unit_test(test_complain),         cmocka_unit_test(test_id),           cmocka_unit_test(test_json),
+        cmocka_unit_test(test_protocols)};
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    iip_settings_init(pool);
+    return cmocka_run_group_tests_name("iiif", tests, NULL, NULL);
+}
