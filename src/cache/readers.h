@@ -7,7 +7,7 @@
 typedef struct iip_readers iip_readers_t;
 
 /* One thread's until given back. src is the reader's own (iip_source_keep): tiles are read through it, so a cold tile of a
- * known image opens nothing. */
+ * known image opens nothing. Calls go through dec: for an IIP_DEC_SERIAL decoder it stands in with the lock. */
 typedef struct iip_lease {
     const iip_decoder *dec;
     iip_reader_t      *reader;

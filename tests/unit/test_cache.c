@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The store: what is kept and what goes, one fill for many askers, and sixteen threads doing everything at once. */
+ * The store: what is kept and what goes, one fill for many askers, and sixteen threads doing everything at once.
+ * Longer than 600 lines because the same askers and counters serve all of it. */
 #include "cache/cache.h"
 #include <apr_general.h>
 #include <pthread.h>

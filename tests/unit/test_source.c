@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sources: what is found beneath a root, what is refused, and files that change meanwhile. The way without openat2 is
- * met by taking that call away from a child process (seccomp), so the code needs no switch for it. */
+ * met by taking that call away from a child process (seccomp), so the code needs no switch for it.
+ * Longer than 600 lines because one tree of files and links serves all of it. */
 #include "source/source.h"
 #include <apr_general.h>
 #include <apr_strings.h>
