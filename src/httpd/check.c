@@ -50,7 +50,7 @@ static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
         *end = '/';
     }
     if (why)
-        iipd_warn(apr_psprintf(p, "IIPRoot %s: the folder %s", root->path, why));
+        iipd_warn(apr_psprintf(p, "IIPRoot %s %s", root->path, why));
 }
 
 /* The server a <VirtualHost> became. */
@@ -104,12 +104,13 @@ static void check_slashes(const ap_directive_t *list, server_rec *main_server, s
         } else if (d->first_child) {
             check_slashes(d->first_child, main_server, s, rooted || has_root(d, p), p);
         } else if (!rooted && !core->allow_encoded_slashes && !strcasecmp(d->directive, "SetHandler")) {
-            const char *word = ap_getword_conf(p, &args);
+            char *word = ap_getword_conf(p, &args);
 
+            ap_str_tolower(word); /* as core does */
             if (iip_protocol_find(word))
                 iipd_warn(apr_psprintf(p,
                                        "SetHandler %s (%s:%d) without IIPRoot: names with an encoded slash (%%2F) are "
-                                       "refused by httpd here; \"AllowEncodedSlashes NoDecode\" lets them through",
+                                       "refused by httpd here; \"AllowEncodedSlashes On\" lets them through",
                                        word, d->filename, d->line_num));
         }
     }

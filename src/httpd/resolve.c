@@ -35,12 +35,17 @@ static const iip_root *rooted(request_rec *r)
     const iip_settings *set = iipd_settings(r);
     const core_dir_config *core;
     const char *word, *bad = NULL;
+    char *name;
 
     if (!set || !set->root)
         return NULL;
     core = ap_get_core_module_config(r->per_dir_config);
     word = core->expr_handler ? ap_expr_str_exec(r, core->expr_handler, &bad) : core->handler;
-    return word && !bad && iip_protocol_find(word) ? set->root : NULL;
+    if (!word || bad)
+        return NULL;
+    name = apr_pstrdup(r->pool, word);
+    ap_str_tolower(name); /* as core does */
+    return iip_protocol_find(name) ? set->root : NULL;
 }
 
 static int has_encoded_slash(const char *s)
@@ -190,31 +195,10 @@ static int had_to_log_in(request_rec *r)
     return asked;
 }
 
-/* What httpd says to a GET of this (encoded) path. OK with *sub, else the status that is the answer, with what belongs
- * to it. */
-static int look_up(iipd_request *q, const char *path, request_rec **sub)
+/* In memory of its own: %2F as a slash. */
+static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
 {
-    request_rec *r = q->r;
-    const char *place;
-
-    *sub = ap_sub_req_lookup_uri(path, r, NULL);
-    if ((*sub)->status == HTTP_OK)
-        return OK;
-    apr_pool_join(r->pool, (*sub)->pool);
-    r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, (*sub)->err_headers_out);
-    if ((place = apr_table_get((*sub)->headers_out, "Location")))
-        apr_table_setn(r->err_headers_out, "Location", place);
-    return (*sub)->status;
-}
-
-/* <Location "/i/private"> does not see /i/private%2Fx.tif: ask once more with plain slashes, and take that place's
- * settings. */
-static int check_access(iipd_request *q, const char *raw)
-{
-    request_rec *r = q->r, *sub;
-    char *path = apr_pstrdup(r->pool, raw), *to = path;
-    const iip_root *root = q->set.root;
-    int rc;
+    char *path = apr_pstrmemdup(p, raw, n), *to = path;
 
     for (const char *s = path; *s; s++) {
         if (s[0] == '%' && s[1] == '2' && (s[2] == 'F' || s[2] == 'f')) {
@@ -225,31 +209,53 @@ static int check_access(iipd_request *q, const char *raw)
         }
     }
     *to = '\0';
-    if ((rc = look_up(q, path, &sub)) != OK)
-        return rc;
-    if (!sub->handler || strcmp(sub->handler, r->handler)) {
-        rc = HTTP_NOT_FOUND;
-    } else {
-        iip_settings_effective(&q->set, iipd_settings(sub));
-        iip_settings_limits(&q->lim, &q->set);
-        q->set.root = root;
-        q->personal |= had_to_log_in(sub);
-        if (sub->user) {
-            r->user = apr_pstrdup(r->pool, sub->user);
-            r->ap_auth_type = apr_pstrdup(r->pool, sub->ap_auth_type);
-        }
+    return path;
+}
+
+/* What httpd says to a GET of this (encoded) path. OK: *sub, whose place's settings now hold; else the status that is
+ * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found. The sub-request
+ * lives as long as r: settings out of a .htaccess lie in its pool. */
+static int look_up(iipd_request *q, const char *path, request_rec **sub)
+{
+    request_rec *r = q->r, *found;
+    const iip_root *root = q->set.root;
+    const char *place;
+
+    found = *sub = ap_sub_req_lookup_uri(path, r, NULL);
+    if (found->status != HTTP_OK) {
+        r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, found->err_headers_out);
+        if ((place = apr_table_get(found->headers_out, "Location")))
+            apr_table_setn(r->err_headers_out, "Location", place);
+        return found->status;
     }
-    ap_destroy_sub_req(sub);
-    return rc;
+    if (!found->handler || strcmp(found->handler, r->handler))
+        return HTTP_NOT_FOUND;
+    iip_settings_effective(&q->set, iipd_settings(found));
+    iip_settings_limits(&q->lim, &q->set);
+    q->set.root = root;
+    q->personal |= had_to_log_in(found);
+    if (found->user) {
+        r->user = found->user;
+        r->ap_auth_type = found->ap_auth_type;
+    }
+    return OK;
 }
 
 /* ---- the two ways ---- */
+
+static int is_dot_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return (slash ? slash[1] : *path) == '.';
+}
 
 static int resolve_rooted(iipd_request *q)
 {
     const iip_root *root = q->set.root;
     const note *nt = note_of(q->r, 0);
     const char *raw, *path;
+    request_rec *sub;
     size_t n = strlen(root->path);
     int keep, rc;
 
@@ -271,7 +277,8 @@ static int resolve_rooted(iipd_request *q)
             iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;
     }
-    if (nt && nt->encoded && (rc = check_access(q, raw)) != OK)
+    /* <Location "/i/private"> did not see /i/private%2Fx.tif: ask once more with plain slashes */
+    if (nt && nt->encoded && (rc = look_up(q, plain_slashes(raw, strlen(raw), q->r->pool), &sub)) != OK)
         return rc;
     q->file = q->rq.name;
     return OK;
@@ -293,7 +300,7 @@ static int resolve_mapped(iipd_request *q)
 
         q->file = r->filename;
         tail = info <= all ? follow(raw, r->uri, all - info, keep) : NULL;
-        if (!tail)
+        if (!tail || is_dot_file(q->file))
             return DECLINED;
     } else {
         tail = raw + n - q->proto->tail(raw);
@@ -306,12 +313,10 @@ static int resolve_mapped(iipd_request *q)
     if (!q->in.ident || !*q->in.ident || *q->in.ident == '.')
         return DECLINED;
     if (!q->file) {
-        if ((rc = look_up(q, apr_pstrmemdup(r->pool, raw, (size_t)(tail - raw)), &sub)) != OK)
+        if ((rc = look_up(q, plain_slashes(raw, (size_t)(tail - raw), r->pool), &sub)) != OK)
             return rc;
-        q->personal |= had_to_log_in(sub);
-        if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info))
-            q->file = apr_pstrdup(r->pool, sub->filename);
-        ap_destroy_sub_req(sub);
+        if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) && !is_dot_file(sub->filename))
+            q->file = sub->filename;
     }
     q->in.mapped = 1;
     q->in.path = tail;
