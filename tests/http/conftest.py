@@ -77,7 +77,7 @@ def work():
 def data(work):
     """The pictures, made once by tests/data/make_data.py."""
     made = os.path.join(httpd.TOP, "build", "data")
-    subprocess.run(["/usr/bin/python3", os.environ.get("IIP_MAKE_DATA") or os.path.join(httpd.TOP, "tests", "data", "make_data.py"), made], check=True)
+    subprocess.run(["/usr/bin/python3", os.path.join(httpd.TOP, "tests", "data", "make_data.py"), made], check=True)
     if httpd.reachable(made):
         return made
     there = os.path.join(work, "data")

@@ -135,7 +135,7 @@ def warnings(out, word):
     return [x for x in out.splitlines() if ":warn]" in x and word in x]
 
 
-@pytest.mark.log("/nowhere/at/all")
+@pytest.mark.log("/nowhere/at/all|IIP0116")
 def test_missing_root(configtest, serve):
     conf = location("/i", "/nowhere/at/all") + location("/j", "{data}")
     rc, out = configtest(conf)
@@ -225,7 +225,7 @@ IIIFVersions 2
 
 
 def test_several_locations_one_root(serve):
-    s = serve(location("/i") + location("/i/deeper", "{data}/names") + location("/img.d", "{data}") + location("/a b", "{data}") + location("/", "{data}/names/sub"))
+    s = serve(location("/", "{data}/names/sub") + location("/i") + location("/i/deeper", "{data}/names") + location("/img.d", "{data}") + location("/a b", "{data}"))
     assert s.get("/i/b.tif/info.json").json()["id"] == s.base + "/i/b.tif"
     assert s.get("/i/deeper/sub/b.tif/info.json").json()["id"] == s.base + "/i/deeper/sub%2Fb.tif"
     assert s.get("/img.d/b.tif/info.json").json()["id"] == s.base + "/img.d/b.tif"

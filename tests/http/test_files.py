@@ -22,7 +22,10 @@ def fine(r, what):
     assert not r.broken or r.status == 200, what
     if r.status == 200:
         if r["Content-Type"].startswith("image/") and not r.broken:
-            r.image()
+            try:
+                r.image()
+            except OSError as e:
+                raise AssertionError("%s: 200 with a picture that is none: %s" % (what, e))
         elif not r.broken:
             assert r.json()["width"] > 0
         return
