@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Plays scenarios in one Chromium and writes down what happened; judge.py says whether it was right.
- * node drive.js JOB.json RESULT.json   JOB: {chromium, folder, scenarios: [{name, url, shown, steps}]} */
+ * node drive.js JOB.json RESULT.json   JOB: {chromium, folder, scenarios: [{name, url, shown, views, steps}]}
+ * shown: what to take pictures of; views: the page has view() */
 const fs = require('fs');
 const job = JSON.parse(fs.readFileSync(process.argv[2]));
 const { chromium } = require(job.playwright);
@@ -28,8 +29,8 @@ async function play(browser, scenario) {
   let stage = 0;
   page.on('request', (r) => { waiting.add(r); });
   page.on('requestfinished', async (r) => {
-    const answer = await r.response();
     waiting.delete(r);
+    const answer = await r.response();
     record.requests.push({ stage, url: r.url(), type: r.resourceType(), status: answer ? answer.status() : 0, failure: null });
   });
   page.on('requestfailed', (r) => {
@@ -42,13 +43,13 @@ async function play(browser, scenario) {
   const view = () => page.evaluate(() => JSON.stringify(window.view ? window.view() : null)).catch(() => null);
   const keep = async (what) => {
     /* some viewers tell where they are when their animation has ended */
-    for (let n = 0; n < 100 && last && last !== 'null' && (await view()) === last; n += 1) await page.waitForTimeout(50);
+    for (let n = 0; n < 200 && scenario.views && [last, 'null', null].includes(await view()); n += 1) await page.waitForTimeout(50);
     const settled = await quiet(waiting);
     const at = { what, settled, view: null, shot: null, images: null };
     record.stages.push(at);
     last = await view();
     at.view = JSON.parse(last);
-    const box = await page.locator(scenario.shown).first().boundingBox({ timeout: 2000 }).catch(() => null);
+    const box = await page.locator(scenario.shown).first().boundingBox({ timeout: 5000 }).catch(() => null);
     at.shot = `${job.folder}/${scenario.name}-${record.stages.length}-${what}.png`;
     await page.screenshot({ path: at.shot, clip: box || undefined });
     at.images = await page.evaluate(() => [...document.images].map((i) => [i.src, i.naturalWidth]));
@@ -94,7 +95,11 @@ async function play(browser, scenario) {
 (async () => {
   const browser = await chromium.launch({ executablePath: job.chromium, headless: true, args: flags, chromiumSandbox: !job.root });
   const records = [];
-  for (const scenario of job.scenarios) records.push(await play(browser, scenario));
+  const line = [...job.scenarios];
+  const worker = async () => {
+    while (line.length) records.push(await play(browser, line.shift()));
+  };
+  await Promise.all(Array.from({ length: job.together }, worker)); /* most of the time is waiting for quiet */
   await browser.close();
   fs.writeFileSync(process.argv[3], JSON.stringify(records, null, 1));
 })().catch((e) => {

@@ -74,7 +74,7 @@ def play(server, scenarios):
     shutil.rmtree(shots, ignore_errors=True)
     os.makedirs(shots)
     job = {'playwright': os.path.join(WORK, 'npm', 'node_modules', 'playwright-core'), 'folder': shots, 'root': os.geteuid() == 0,
-           'chromium': shutil.which('chromium') or '/usr/bin/chromium', 'patience': 20000, 'scenarios': scenarios}
+           'chromium': shutil.which('chromium') or '/usr/bin/chromium', 'patience': 40000, 'together': 3, 'scenarios': scenarios}
     with open(os.path.join(WORK, 'job.json'), 'w') as f:
         json.dump(job, f, indent=1)
     result = os.path.join(WORK, 'result.json')
@@ -94,7 +94,7 @@ def main():
     pages(os.path.join(WORK, 'pages'), modules)
     with demo.serve({'pages': os.path.join(WORK, 'pages')}, configuration) as server:
         scenarios = [{'name': f'{viewer}-{base}-{picture.replace("%2F", "_")}', 'url': f'{server.url}/pages/{viewer}.html#/{base}/{picture}',
-                      'shown': VIEWERS[viewer], 'steps': JOURNEY} for viewer, base, picture in PLAYED]
+                      'shown': VIEWERS[viewer], 'views': True, 'steps': JOURNEY} for viewer, base, picture in PLAYED]
         scenarios += [
             {'name': 'gallery', 'url': server.url + '/', 'shown': 'main', 'steps': [['scroll']]},
             {'name': 'gallery-open', 'url': server.url + '/', 'shown': 'body', 'steps': [['click', '.card >> nth=1'], *JOURNEY]},
