@@ -297,7 +297,8 @@ static void stream_cut(stream *k)
     apr_os_sock_t fd;
 
     r->no_cache = 1;
-    c->keepalive = AP_CONN_CLOSE;
+    if (!c->master)
+        c->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(k->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
     pass(r, k->bb);
     if (!c->master && r->proto_num < HTTP_VERSION(1, 1) && !apr_os_sock_get(&fd, ap_get_conn_socket(c))) {
