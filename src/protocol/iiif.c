@@ -408,11 +408,13 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
     /* A name, a name with literal slashes, or too few or too many parts (R4) */
     image = n > least && (literal || in->mapped) && looks_like_image(last, last_segments(in->path, last));
     if (n == least || literal) {
-        if (!in->mapped && !(rq->name = read_name(seg, n, p)))
-            return iip_refuse(e, wrong && image ? IIP_E_SYNTAX : IIP_E_NOT_FOUND, wrong);
-        *want = slash && !image ? IIP_WANT_MOVED : IIP_WANT_BARE;
-        if (!image)
-            return IIP_OK;
+        rq->name = in->mapped ? NULL : read_name(seg, n, p);
+        if (in->mapped || rq->name) {
+            *want = slash && !image ? IIP_WANT_MOVED : IIP_WANT_BARE;
+            if (!image)
+                return IIP_OK;
+        } else
+            image = image && wrong; /* else a name refused */
     }
     return image ? iip_refuse(e, IIP_E_SYNTAX, wrong) : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
 }
