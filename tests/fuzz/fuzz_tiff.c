@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * TIFF decoder over any bytes: open, info, some cells of each level in an order that goes back, stored tiles. */
+#include "codec/codec.h"
+#include <apr_general.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern const iip_decoder iip_decoder_tiff;
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+#define MOST (1 << 20) /* bytes of a cell, so that time goes into code and not into pixels */
+
+static void level_read(iip_reader_t *r, const iip_info *info, int level)
+{
+    const iip_level *l = &info->level[level];
+    const size_t pixel = (size_t)info->bands * iip_sample_size(info->sample);
+    const int64_t across = (l->w + l->tile_w - 1) / l->tile_w, down = (l->h + l->tile_h - 1) / l->tile_h;
+    const int64_t cells[][2] = {{0, 0}, {across - 1, down - 1}, {across / 2, down / 2}, {0, 0}};
+
+    for (int i = 0; i < 4; i++) {
+        iip_rect c = {cells[i][0] * l->tile_w, cells[i][1] * l->tile_h, l->tile_w, l->tile_h};
+        iip_raster out;
+        iip_error e;
+        iip_format f;
+        iip_span span[3];
+        int spans;
+
+        if (iip_decoder_tiff.raw(r, level, cells[i][0], cells[i][1], &f, span, &spans, &e) == IIP_OK)
+            for (int s = 0; s < spans; s++)
+                if (span[s].mem && span[s].len && ((const unsigned char *)span[s].mem)[span[s].len - 1] == 1)
+                    continue; /* the bytes can be read */
+        if (c.w > l->w - c.x)
+            c.w = l->w - c.x;
+        if (c.h > l->h - c.y)
+            c.h = l->h - c.y;
+        if ((double)c.w * (double)c.h * (double)pixel > MOST)
+            c.h = c.w * (int64_t)pixel > MOST ? 0 : MOST / (c.w * (int64_t)pixel);
+        if (c.h < 1)
+            continue;
+        out = (iip_raster){
+            c.w, c.h, info->bands, info->sample, (size_t)c.w * pixel, malloc((size_t)c.w * (size_t)c.h * pixel)};
+        if (!out.px)
+            return;
+        iip_decoder_tiff.read(r, level, c, -1, &out, &e);
+        free(out.px);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static int ready;
+    apr_pool_t *p;
+    iip_reader_t *r;
+    iip_info info;
+    iip_error e;
+
+    if (!ready) {
+        apr_initialize();
+        ready = 1;
+    }
+    for (int page = -1; page < 2; page += 2) {
+        apr_pool_create(&p, NULL);
+        memset(&info, 0, sizeof info);
+        if (iip_decoder_tiff.open(&r, iip_source_memory(data, n, "fuzz", p), page, NULL, p, &e) == IIP_OK &&
+            iip_decoder_tiff.info(r, &info, p, &e) == IIP_OK)
+            for (int i = 0; i < info.levels && i < 4; i++)
+                level_read(r, &info, i);
+        apr_pool_destroy(p);
+    }
+    return 0;
+}

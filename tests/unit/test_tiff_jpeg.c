@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * TIFF reader: JPEG inside. Expectations are what libtiff itself makes of the same block, and for a stored tile that is
+ * handed out what libjpeg makes of it. */
+#include "tiff_plain.h"
+#include <jpeglib.h>
+#include <pthread.h>
+
+enum { G = PHOTOMETRIC_MINISBLACK, R = PHOTOMETRIC_RGB, W0 = PHOTOMETRIC_MINISWHITE };
+
+static const plan jpegs[] = {
+    {"grey", 200, 130, 64, 48, .photometric = G},
+    {"4:2:0", 200, 130, 64, 64, .photometric = PHOTOMETRIC_YCBCR, .samples = 3, .sub_x = 2, .sub_y = 2},
+    {"4:4:4", 200, 130, 64, 64, .photometric = PHOTOMETRIC_YCBCR, .samples = 3, .sub_x = 1, .sub_y = 1},
+    {"rgb", 200, 130, 64, 64, .photometric = R, .samples = 3},
+    {"cmyk", 200, 130, 64, 64, .photometric = PHOTOMETRIC_SEPARATED, .samples = 4},
+    {"strips", 200, 130, .rows = 16, .photometric = PHOTOMETRIC_YCBCR, .samples = 3, .sub_x = 2, .sub_y = 2},
+    {"planes", 200, 130, 64, 64, .photometric = R, .samples = 3, .planar = 1},
+};
+
+static void test_jpeg(void **state)
+{
+    for (size_t i = 0; i < sizeof jpegs / sizeof *jpegs; i++) {
+        plan p = jpegs[i];
+        const int samples = p.samples ? p.samples : 1;
+        unsigned char *px, *block;
+        bytes b;
+        reading k;
+        TIFF *t;
+
+        p.compression = COMPRESSION_JPEG;
+        b = written(&p, 1);
+        if (start(&k, b.p, b.n, 0) != IIP_OK || !(px = read_level(&k, 0))) {
+            fail_msg("%s: %s", p.name, k.e.detail);
+            return;
+        }
+        assert_non_null(t = bytes_tiff(&b, "r"));
+        if (p.photometric == PHOTOMETRIC_YCBCR)
+            TIFFSetField(t, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+        block = malloc((size_t)(p.tile_w ? TIFFTileSize(t) : TIFFStripSize(t)));
+        for (int y = 0; y < p.h; y++)
+            for (int x = 0; x < p.w; x++)
+                for (int c = 0; c < samples; c++) {
+                    const int bw = p.tile_w ? p.tile_w : p.w, bh = p.tile_w ? p.tile_h : p.rows;
+                    const int each = p.planar ? 1 : samples, at = ((y % bh) * bw + x % bw) * each + (p.planar ? 0 : c);
+                    static uint32_t last;
+                    uint32_t n =
+                        p.tile_w ? TIFFComputeTile(t, (uint32_t)x, (uint32_t)y, 0, (uint16_t)c) : (uint32_t)(y / bh);
+
+                    if ((!x && !y && !c) || n != last)
+                        assert_true((p.tile_w ? TIFFReadEncodedTile(t, n, block, -1)
+                                              : TIFFReadEncodedStrip(t, n, block, -1)) > 0);
+                    last = n;
+                    assert_int_equal(px[(y * p.w + x) * samples + c], block[at]);
+                }
+        TIFFClose(t);
+        free(block);
+        free(px);
+        stop(&k);
+        free(b.p);
+    }
+}
+
+/* The subsampling tag lies: the stream decides. */
+static void test_jpeg_wrong_tag(void **state)
+{
+    plan p = jpegs[1];
+    bytes b;
+    reading k;
+    unsigned char *a, *c;
+    int found = 0;
+
+    p.compression = COMPRESSION_JPEG;
+    p.mode = "wl";
+    b = written(&p, 1);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    assert_non_null(a = read_level(&k, 0));
+    stop(&k);
+    for (size_t i = 8; i + 12 <= b.n; i++) /* the entry: tag 530, SHORT, 2 values, 2 2 */
+        if (!memcmp(b.p + i, "\x12\x02\x03\0\x02\0\0\0\x02\0\x02\0", 12)) {
+            b.p[i + 8] = b.p[i + 10] = 1;
+            found++;
+        }
+    assert_int_equal(found, 1);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    c = read_level(&k, 0);
+    if (!c)
+        fail_msg("%s", k.e.detail);
+    assert_memory_equal(a, c, (size_t)(3 * p.w * p.h));
+    free(a);
+    free(c);
+    stop(&k);
+    free(b.p);
+}
+
+/* --- stored tiles as files ---------------------------------------------------------------------------------------- */
+
+static void plain_jpeg(const unsigned char *p, size_t n, int w, int h, int samples, unsigned char *out)
+{
+    struct jpeg_decompress_struct d;
+    struct jpeg_error_mgr err;
+
+    d.err = jpeg_std_error(&err);
+    jpeg_create_decompress(&d);
+    jpeg_mem_src(&d, p, n);
+    assert_int_equal(jpeg_read_header(&d, TRUE), JPEG_HEADER_OK);
+    jpeg_start_decompress(&d);
+    assert_int_equal(d.output_width, w);
+    assert_int_equal(d.output_height, h);
+    assert_int_equal(d.output_components, samples);
+    for (int y = 0; y < h; y++) {
+        JSAMPROW row = out + (size_t)y * (size_t)(w * samples);
+
+        jpeg_read_scanlines(&d, &row, 1);
+    }
+    jpeg_finish_decompress(&d);
+    assert_int_equal(err.num_warnings, 0);
+    jpeg_destroy_decompress(&d);
+}
+
+static void test_raw(void **state)
+{
+    for (size_t i = 0; i < sizeof jpegs / sizeof *jpegs; i++) {
+        plan p = jpegs[i];
+        const int samples = p.samples ? p.samples : 1;
+        const int can = p.tile_w && !p.planar && samples != 4;
+        unsigned char got[64 * 64 * 4], want[64 * 64 * 4], file[32768];
+        bytes b;
+        reading k;
+
+        p.compression = COMPRESSION_JPEG;
+        b = written(&p, 1);
+        assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+        for (int ty = 0; ty < 3; ty++)
+            for (int tx = 0; tx < 4; tx++) {
+                iip_span s[3];
+                iip_format f = IIP_FMT_NONE;
+                int n = 0;
+                size_t len = 0;
+                iip_status rv = iip_decoder_tiff.raw(k.r, 0, tx, ty, &f, s, &n, &k.e);
+
+                if (!can || tx >= p.w / p.tile_w || ty >= p.h / p.tile_h) {
+                    assert_int_equal(rv, IIP_E_FEATURE);
+                    continue;
+                }
+                if (rv)
+                    fail_msg("%s: %s", p.name, k.e.detail);
+                assert_int_equal(f, IIP_FMT_JPEG);
+                assert_in_range(n, 1, 3);
+                for (int j = 0; j < n; j++) {
+                    assert_true(len + s[j].len <= sizeof file);
+                    memcpy(file + len, s[j].mem ? s[j].mem : b.p + s[j].off, s[j].len);
+                    len += s[j].len;
+                }
+                plain_jpeg(file, len, p.tile_w, p.tile_h, samples, got);
+                assert_int_equal(read_rect(&k, 0, (iip_rect){tx * p.tile_w, ty * p.tile_h, p.tile_w, p.tile_h}, want,
+                                           (size_t)(p.tile_w * samples)),
+                                 IIP_OK);
+                assert_memory_equal(got, want, (size_t)(p.tile_w * p.tile_h * samples));
+            }
+        stop(&k);
+        free(b.p);
+    }
+}
+
+static void test_raw_refused(void **state)
+{
+    plan turned = {"turned", 200, 130, 64, 64, .photometric = G, .compression = COMPRESSION_JPEG, .orientation = 6};
+    plan inverse = {"inverse", 200, 130, 64, 64, .photometric = W0, .compression = COMPRESSION_JPEG};
+    plan lzw = {"lzw", 200, 130, 64, 64, .photometric = G, .compression = COMPRESSION_LZW};
+    plan webp = {"webp", 200, 130, 64, 64, .photometric = R, .samples = 3, .compression = COMPRESSION_WEBP};
+    plan *all[] = {&turned, &inverse, &lzw, &webp};
+
+    for (int i = 0; i < 4; i++) {
+        iip_span s[3];
+        iip_format f = IIP_FMT_NONE;
+        int n = 0;
+        bytes b;
+        reading k;
+        iip_status rv;
+
+        if (!TIFFIsCODECConfigured((uint16_t)all[i]->compression))
+            continue;
+        b = written(all[i], 1);
+        assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+        rv = iip_decoder_tiff.raw(k.r, 0, 0, 0, &f, s, &n, &k.e);
+        assert_int_equal(rv, i == 3 ? IIP_OK : IIP_E_FEATURE);
+        if (i == 3) {
+            assert_int_equal(f, IIP_FMT_WEBP);
+            assert_int_equal(n, 1);
+            assert_memory_equal(s[0].mem, "RIFF", 4);
+        }
+        assert_int_equal(iip_decoder_tiff.raw(k.r, 0, -1, 0, &f, s, &n, &k.e), IIP_E_FEATURE);
+        assert_int_equal(iip_decoder_tiff.raw(k.r, 0, INT64_MAX, INT64_MAX, &f, s, &n, &k.e), IIP_E_FEATURE);
+        stop(&k);
+        free(b.p);
+    }
+}
+
+static void *decode_many(void *arg)
+{
+    for (int n = 0; n < 10; n++) {
+        reading k;
+        unsigned char *px;
+
+        if (start(&k, ((bytes *)arg)->p, ((bytes *)arg)->n, 0) != IIP_OK || !(px = read_level(&k, 0)))
+            return "failed";
+        for (int i = 0; i < 200 * 130 * 3; i += 997)
+            if (n && px[i] != ((bytes *)arg)[1].p[i])
+                return "differs";
+        free(px);
+        stop(&k);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    plan p = jpegs[1];
+    bytes b[2];
+    reading k;
+    pthread_t t[4];
+    void *said;
+
+    p.compression = COMPRESSION_JPEG;
+    b[0] = written(&p, 1);
+    assert_int_equal(start(&k, b[0].p, b[0].n, 0), IIP_OK);
+    assert_non_null(b[1].p = read_level(&k, 0));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, decode_many, b), 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(t[i], &said);
+        assert_null(said);
+    }
+    stop(&k);
+    free(b[0].p);
+    free(b[1].p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag), cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),
+    };
+
+    apr_initialize();
+    TIFFSetWarningHandler(NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
