@@ -373,6 +373,28 @@ static void cells_init(iip_cells *c, const image_job *j)
     c->layers = rq->layers;
 }
 
+/* All rows in one raster, for formats whose first bytes depend on the last row. */
+static iip_status collect(const image_job *j, iip_stage_t *top, iip_raster *strip, iip_error *e)
+{
+    iip_raster all = top->shape;
+    size_t row = (size_t)all.w * (size_t)all.bands * iip_sample_size(all.sample);
+    iip_status rv;
+
+    all.stride = row;
+    if (!(all.px = iip_budget_alloc(j->b, row * (size_t)all.h, j->pool, e)))
+        return e->status;
+    all.h = 0;
+    while (strip->h > 0) {
+        for (int64_t y = 0; y < strip->h; y++)
+            memcpy(all.px + (size_t)(all.h + y) * row, strip->px + (size_t)y * strip->stride, row);
+        all.h += strip->h;
+        if ((rv = iip_budget_check(j->b, e)) != IIP_OK || (rv = top->next(top, 64, strip, e)) != IIP_OK)
+            return rv;
+    }
+    *strip = all;
+    return IIP_OK;
+}
+
 /* cells > pipeline > encoder > sink. No byte reaches the sink before the first strip is made. */
 static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *enc, iip_sink *k, iip_error *e)
 {
@@ -386,12 +408,12 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *
     iip_status rv;
 
     if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
-        (rv = top->next(top, 64, &strip, e)) != IIP_OK)
+        (rv = top->next(top, 64, &strip, e)) != IIP_OK || (enc->whole && (rv = collect(j, top, &strip, e)) != IIP_OK))
         return rv;
     encoder_options(j, &opts);
     if ((rv = enc->begin(&w, &top->shape, &opts, k, j->pool, e)) != IIP_OK)
         return rv;
-    while (strip.h > 0) {
+    while (done < top->shape.h) {
         t0 = apr_time_now();
         b->spent.process += t0 - t1;
         rv = enc->rows(w, &strip, e);
@@ -403,7 +425,9 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *
             b->gone = NULL;
         if (rv == IIP_OK)
             rv = iip_budget_check(b, e);
-        if (rv != IIP_OK || (rv = top->next(top, 64, &strip, e)) != IIP_OK)
+        if (rv == IIP_OK && done < top->shape.h)
+            rv = top->next(top, 64, &strip, e);
+        if (rv != IIP_OK)
             return rv;
     }
     rv = enc->end(w, e);

@@ -348,7 +348,7 @@ static void test_stream(void **state)
     iip_server_stats st;
 
     assert_int_equal(stream(h, &k), IIP_OK);
-    assert_true(k.len > 1000);
+    assert_true(k.len > 100); /* a ramp packs well */
     k = (count_sink){{count_write}, 0, 1, 0};
     assert_int_equal(stream(h, &k), IIP_E_ABORTED);
     broken = 1; /* a failure of the first strip lets no byte out */
