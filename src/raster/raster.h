@@ -30,7 +30,7 @@ typedef struct {
 iip_status iip_budget_take(iip_budget *b, size_t n, iip_error *e); /* IIP_E_MEMORY */
 void       iip_budget_back(iip_budget *b, size_t n);
 iip_status iip_budget_check(const iip_budget *b, iip_error *e); /* IIP_E_TIMEOUT, IIP_E_ABORTED: once per strip */
-/* malloc charged to b, freed and given back by a cleanup of p. NULL: *e is filled. 64-byte aligned. */
+/* malloc charged to b, freed and given back by a cleanup of p, which b must outlive. NULL: *e is filled. 64-byte aligned. */
 void *iip_budget_alloc(iip_budget *b, size_t n, apr_pool_t *p, iip_error *e);
 
 /* Fills out with `want` of a level (upright coordinates, inside the level); out is sized by the caller. Cheapest when want is a
@@ -42,11 +42,13 @@ typedef iip_status iip_fetch_fn(void *ctx, int level, iip_rect want, iip_raster 
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
                               iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e);
 
-/* The stages, in order; each returns NULL with *e filled when the budget is out. Files have the function's name. */
+/* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is nothing to do.
+ * Files have the function's name. */
 /* level.c: strips of the window's pixel cover [floor(x), ceil(x+w)) on the level, as tall as a row of cells allows. */
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
-/* colour.c: any space and sample to 8-bit grey or RGB, alpha kept. */
+/* colour.c: any space and sample to 8-bit grey or RGB, alpha kept. Integers are left-aligned in their samples; of a multiband
+ * picture the first three bands are taken, or the first. */
 iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_budget *b, apr_pool_t *p, iip_error *e);
 /* scale.c: win (relative to the rows' first pixel) to w x h. filter: an IIP_INTERPOLATE_ value. Alpha-weighted. Edges of
  * the window are its own: nothing bleeds in from outside. U8 (later also U16, F32). */
@@ -57,7 +59,7 @@ iip_stage_t *iip_stage_op(iip_stage_t *up, const iip_op *op, int alpha, iip_budg
 /* rotate.c: mirror, quarter turns, any angle (adds alpha, transparent corners). */
 iip_stage_t *iip_stage_mirror(iip_stage_t *up, iip_budget *b, apr_pool_t *p, iip_error *e);
 iip_stage_t *iip_stage_rotate(iip_stage_t *up, double degrees, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);
-/* flatten.c: straight alpha over 0xrrggbb; drops the alpha band. */
+/* flatten.c: straight alpha over 0xrrggbb, a grey picture over its grey; drops the alpha band. */
 iip_stage_t *iip_stage_flatten(iip_stage_t *up, int rgb, iip_budget *b, apr_pool_t *p, iip_error *e);
 
 /* Canvas of w x h turned clockwise by any angle (spec/iiif.md R25). */

@@ -185,15 +185,16 @@ static inline double within(double x, double size)
               (size_t)((int64_t)left + MARGIN - 1) * (BANDS) * sizeof(T);                                              \
         for (int k = 0; k < 4; k++, row += c->stride) {                                                                \
             const T *px = (const T *)row;                                                                              \
+            float t[4 * BANDS];                                                                                        \
                                                                                                                        \
-            for (int i = 0; i < 4; i++, px += BANDS) {                                                                 \
-                float weight = wx[i] * wy[k];                                                                          \
-                                                                                                                       \
-                if (ALPHA)                                                                                             \
-                    sum[BANDS - 1] += weight *= (float)px[BANDS - 1];                                                  \
-                for (int b = 0; b < BANDS - ALPHA; b++)                                                                \
-                    sum[b] += weight * (float)px[b];                                                                   \
-            }                                                                                                          \
+            for (int i = 0; i < 4 * BANDS; i++)                                                                        \
+                t[i] = (float)px[i];                                                                                   \
+            for (int i = 0; ALPHA && i < 4; i++)                                                                       \
+                for (int b = 0; b < BANDS - 1; b++)                                                                    \
+                    t[i * BANDS + b] *= t[i * BANDS + BANDS - 1];                                                      \
+            for (int b = 0; b < BANDS; b++)                                                                            \
+                sum[b] += wy[k] *                                                                                      \
+                          (wx[0] * t[b] + wx[1] * t[BANDS + b] + wx[2] * t[2 * BANDS + b] + wx[3] * t[3 * BANDS + b]); \
         }                                                                                                              \
         a = ALPHA ? sum[BANDS - 1] : TOP;                                                                              \
         by = ALPHA ? a > TOP * 1e-6f ? 1 / a : 0 : 1;                                                                  \

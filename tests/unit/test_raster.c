@@ -9,7 +9,7 @@ typedef struct {
     const picture *pic;
     iip_level grid;
     int *decoded; /* times each cell was asked */
-    int calls;
+    int calls, level;
 } store;
 
 static iip_status fetch(void *ctx, int level, iip_rect want, iip_raster *out, iip_error *e)
@@ -18,7 +18,7 @@ static iip_status fetch(void *ctx, int level, iip_rect want, iip_raster *out, ii
     size_t size = iip_sample_size(out->sample);
     int64_t across = (s->grid.w + s->grid.tile_w - 1) / s->grid.tile_w;
 
-    assert_int_equal(level, 0);
+    assert_int_equal(level, s->level);
     assert_true(want.x >= 0 && want.y >= 0 && want.w > 0 && want.h > 0);
     assert_true(want.x + want.w <= s->grid.w && want.y + want.h <= s->grid.h);
     assert_true(out->w == want.w && out->h == want.h && out->stride >= (size_t)(out->w * out->bands) * size);
@@ -381,6 +381,48 @@ static void test_chain_seams(void **state)
     job_close(&j);
 }
 
+/* R35: tiles of a smaller level as clients ask for them, rounded down or up at the edges, are that level's pixels; what
+ * is not stored is the last row or column again. Stored levels may be rounded either way, too. */
+static void test_chain_tiles(void **state)
+{
+    for (int up = 0; up < 2; up++)
+        for (int asked_up = 0; asked_up < 2; asked_up++) {
+            int64_t w = 131, h = 97;
+            job j;
+
+            job_open(&j, up ? 66 : 65, up ? 49 : 48, 3, 17);
+            j.info.levels = j.info.virtual_from = 2;
+            j.info.level[1] = j.info.level[0];
+            j.info.level[0] = (iip_level){w, h, 32, 32};
+            j.rq.level = j.st.level = 1;
+            for (int64_t y = 0; y < h; y += 32)
+                for (int64_t x = 0; x < w; x += 32) {
+                    iip_rect t = {x, y, x + 32 < w ? 32 : w - x, y + 32 < h ? 32 : h - y};
+                    picture got;
+                    room r;
+
+                    j.rq.src = t;
+                    j.rq.out_w = (t.w + asked_up) / 2;
+                    j.rq.out_h = (t.h + asked_up) / 2;
+                    if (j.rq.out_w == 0 || j.rq.out_h == 0)
+                        continue;
+                    room_open(&r, 0);
+                    assert_int_equal(job_run(&j, 0, 8, 1 << 24, &got, &r), IIP_OK);
+                    for (int64_t k = 0; k < got.w * got.h; k++) {
+                        int64_t sx = x / 2 + k % got.w, sy = y / 2 + k / got.w;
+
+                        assert_memory_equal(
+                            at(&got, k % got.w, k / got.w, 0),
+                            at(&j.pic, sx < j.pic.w ? sx : j.pic.w - 1, sy < j.pic.h ? sy : j.pic.h - 1, 0),
+                            3 * sizeof(double));
+                    }
+                    free(got.v);
+                    room_close(&r);
+                }
+            job_close(&j);
+        }
+}
+
 /* An export's memory goes with its width; cells are decoded once. */
 static void test_chain_memory(void **state)
 {
@@ -478,17 +520,12 @@ static void test_chain_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_level),
-        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_malloc_fails),
-        cmocka_unit_test(test_op),
-        cmocka_unit_test(test_flatten),
-        cmocka_unit_test(test_chain),
-        cmocka_unit_test(test_chain_order),
-        cmocka_unit_test(test_chain_bitonal),
-        cmocka_unit_test(test_chain_seams),
-        cmocka_unit_test(test_chain_memory),
-        cmocka_unit_test(test_chain_out_of_memory),
+        cmocka_unit_test(test_level),        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_malloc_fails), cmocka_unit_test(test_op),
+        cmocka_unit_test(test_flatten),      cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_chain_order),  cmocka_unit_test(test_chain_bitonal),
+        cmocka_unit_test(test_chain_seams),  cmocka_unit_test(test_chain_tiles),
+        cmocka_unit_test(test_chain_memory), cmocka_unit_test(test_chain_out_of_memory),
         cmocka_unit_test(test_chain_stops),
     };
     int failed;
