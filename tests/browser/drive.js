@@ -49,9 +49,12 @@ async function play(browser, scenario) {
     record.stages.push(at);
     last = await view();
     at.view = JSON.parse(last);
-    const box = await page.locator(scenario.shown).first().boundingBox({ timeout: 5000 }).catch(() => null);
+    const box = await page.evaluate((what_is_shown) => {
+      const { x, y, width, height } = document.querySelector(what_is_shown).getBoundingClientRect();
+      return { x, y, width: Math.min(width, innerWidth - x), height: Math.min(height, innerHeight - y) };
+    }, scenario.shown);
     at.shot = `${job.folder}/${scenario.name}-${record.stages.length}-${what}.png`;
-    await page.screenshot({ path: at.shot, clip: box || undefined });
+    await page.screenshot({ path: at.shot, clip: box });
     at.images = await page.evaluate(() => [...document.images].map((i) => [i.src, i.naturalWidth]));
     stage += 1;
     return box;
@@ -83,7 +86,7 @@ async function play(browser, scenario) {
       } else if (what === 'click') {
         await page.locator(at[0]).first().click();
       }
-      box = (await keep(what)) || box;
+      box = await keep(what);
     }
   } catch (e) {
     record.errors.push(String(e));

@@ -24,7 +24,7 @@ LIBRARIES = ('openseadragon/build/openseadragon/openseadragon.min.js', 'ol/dist/
              'leaflet/dist/leaflet.css', 'leaflet-iiif/leaflet-iiif.js', 'mirador/dist/mirador.min.js')
 JOURNEY = [['zoom', 0.4, 0.45, 8], ['pan', 0.7, 0.6, 0.4, 0.35]]
 VIEWERS = {  # what a screenshot is taken of
-    'openseadragon': '#viewer', 'openlayers': '#viewer', 'leaflet': '#viewer', 'mirador': '.openseadragon-canvas canvas',
+    'openseadragon': '#viewer', 'openlayers': '#viewer', 'leaflet': '#viewer', 'mirador': '.openseadragon-container',
 }
 # viewer, Location, picture
 PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 'iiif2')] + [

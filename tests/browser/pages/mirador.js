@@ -43,7 +43,7 @@ async function show() {
 /* Mirador keeps OpenSeadragon to itself, but its state holds centre and zoom; the canvas is the picture, one unit a pixel. */
 window.view = () => {
   const at = mirador.store.getState().viewers.w;
-  const shown = document.querySelector('.openseadragon-canvas canvas').getBoundingClientRect();
+  const shown = document.querySelector('.openseadragon-container').getBoundingClientRect();
   const width = 1 / at.zoom;
   const height = width * shown.height / shown.width;
   return [at.x - width / 2, at.y - height / 2, width, height];
