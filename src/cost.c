@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a resolved request will cost, known before any work (architecture section 4, "Memory"). */
-#include "request.h"
+#include "raster/stage.h"
 #include <math.h>
 
 /* Answers above this are sent while they are made. */
@@ -26,17 +26,7 @@ static int64_t plus(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &n) ? MUCH : n;
 }
 
-/* One axis of the pixels under the window, inside the level. A window that begins behind the last pixel (R35) shows
- * that one. */
-static void cover_axis(double at, double size, int64_t stored, int64_t *pos, int64_t *n)
-{
-    int64_t from = (int64_t)floor(at), to = (int64_t)ceil(at + size);
-
-    *pos = from < stored ? from : stored - 1;
-    to = to < stored ? to : stored;
-    *n = to > *pos ? to - *pos : 1;
-}
-
+/* The pixels of the level under the window. */
 static iip_rect cover(const iip_request *rq, const iip_info *info)
 {
     const iip_level *l = &info->level[rq->level];
@@ -44,8 +34,10 @@ static iip_rect cover(const iip_request *rq, const iip_info *info)
     iip_rect c;
 
     iip_request_window(rq, info, &win);
-    cover_axis(win.x, win.w, l->w, &c.x, &c.w);
-    cover_axis(win.y, win.h, l->h, &c.y, &c.h);
+    iip_cover(win.x, win.w, l->w, &c.x, &c.w);
+    iip_cover(win.y, win.h, l->h, &c.y, &c.h);
+    c.w -= c.x;
+    c.h -= c.y;
     return c;
 }
 

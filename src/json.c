@@ -3,9 +3,7 @@
 #include "json.h"
 #include "path.h"
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void put(iip_json *j, const char *s, size_t n)
@@ -101,24 +99,6 @@ void iip_json_integer(iip_json *j, const char *key, int64_t value)
 
     begin(j, key);
     put(j, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
-}
-
-void iip_json_double(iip_json *j, const char *key, double value)
-{
-    char text[40] = "null";
-
-    begin(j, key);
-    if (isfinite(value)) {
-        int digits = 1;
-
-        do
-            snprintf(text, sizeof text, "%.*g", digits, value);
-        while (digits++ < 17 && strtod(text, NULL) != value);
-        for (char *s = text; *s; s++) /* a locale may have written a decimal comma */
-            if (*s == ',')
-                *s = '.';
-    }
-    put(j, text, strlen(text));
 }
 
 const char *iip_json_text(iip_json *j)

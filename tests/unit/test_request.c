@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * request.c, cost.c, request_line.c: what a request means for an image. Expected numbers are worked out by hand from
- * spec/iiif.md, or by plain floating point here. */
+ * spec/iiif.md, or by plain floating point here. Long for its
+ * many small cases. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
