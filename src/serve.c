@@ -484,22 +484,39 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     return rv;
 }
 
+/* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
+ */
+static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
+{
+    apr_pool_t *outer = j->pool;
+    iip_cells cells;
+    iip_status rv;
+
+    if (apr_pool_create(&j->pool, outer) != APR_SUCCESS) {
+        j->pool = outer;
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for an answer");
+    }
+    cells_init(&cells, j);
+    rv = make(j, &cells, enc, k, e);
+    if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
+        rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
+    iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+    apr_pool_destroy(j->pool);
+    j->pool = outer;
+    return rv;
+}
+
 static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
 {
     image_job *j = ctx;
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
-    iip_cells cells;
     iip_status rv = pass_through(j, enc, &k, e);
 
     if (rv == IIP_E_FEATURE) {
         k.len = 0;
         if ((rv = gate_enter(&j->sv->gate, j->b, 0, e)) == IIP_OK) {
-            cells_init(&cells, j);
-            rv = make(j, &cells, enc, &k.sink, e);
-            if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
-                rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
-            iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+            rv = work(j, enc, &k.sink, e);
             gate_leave(&j->sv->gate);
         }
     }
@@ -551,16 +568,11 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
 {
     image_job j = {sv, rq, info, s, lim, b, p};
     polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
-    iip_cells cells;
     iip_status rv = gate_enter(&sv->gate, b, 0, e);
 
     if (rv != IIP_OK)
         return rv;
-    cells_init(&cells, &j);
-    rv = make(&j, &cells, iip_encoder_find(rq->format), &polite.sink, e);
-    if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
-        rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was sent");
-    iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+    rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
     if (polite.inside)
         gate_leave(&sv->gate);
     return rv;

@@ -24,7 +24,8 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
 /* A held blob if the answer (line: iip_request_line) is in this child's cache, else NULL; all that HEAD may cost. */
 iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len);
 
-/* rq is resolved and does not stream. One caller per line works, equal ones wait. The held blob has mime set. */
+/* p is only a parent: what the work holds is gone when the call returns, so b may lie on the caller's stack.
+ * rq is resolved and does not stream. One caller per line works, equal ones wait. The held blob has mime set. */
 iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *line, size_t len, const iip_info *info,
                            iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out, iip_error *e);
 
