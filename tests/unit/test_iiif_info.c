@@ -275,7 +275,7 @@ static void test_negotiation(void **state) /* R43, R44 */
         {"application/json;q=0.001, application/ld+json;q=0.000", json, json},
         {";;;,,,\"", ld3, json},
     };
-    iip_info info = image(B);
+    iip_info info = image(300, 200);
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int v = 2; v <= 3; v++) {
@@ -291,7 +291,7 @@ static void test_version(void **state) /* R1 */
 {
     static const char two[] = "application/ld+json;profile=\"http://iiif.io/api/image/2/context.json\"";
     static const char three[] = "text/x, application/json ; profile=http://iiif.io/api/image/3/context.json;q=0.5";
-    iip_info info = image(B);
+    iip_info info = image(300, 200);
 
     fresh(32);
     assert_holds(describe(NULL, &info), "image/3/context.json");
@@ -316,7 +316,7 @@ static void test_version(void **state) /* R1 */
 
 static void test_id(void **state)
 {
-    iip_info info = image(B);
+    iip_info info = image(300, 200);
     iip_limits lim;
     iip_input in = input("/info.json");
     const char *text;
