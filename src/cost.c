@@ -69,7 +69,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
 
     /* The strip is as tall as a row of cells. Upright, the rows of cells of a picture that lies on its side are columns
      * as tall as itself: then it is held whole. */
-    rows = l->tile_h < c.h ? l->tile_h : c.h;
+    rows = iip_strip_rows(info, rq->level, c.w);
+    rows = rows < c.h ? rows : c.h;
     sum = times(times(c.w, rows), sample);
     sum = plus(sum, times(times(l->tile_w, l->tile_h), sample));
     if (info->sample != IIP_U8 || info->space > IIP_RGB)

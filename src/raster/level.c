@@ -50,6 +50,17 @@ static iip_status level_next(iip_stage_t *base, int64_t max_rows, iip_raster *ou
     return IIP_OK;
 }
 
+int64_t iip_strip_rows(const iip_info *info, int level, int64_t width)
+{
+    const iip_level *l = &info->level[level];
+    int64_t row = width * info->bands * (int64_t)iip_sample_size(info->sample), n;
+
+    if ((info->orientation != 3 && info->orientation != 4) || l->tile_w < l->w)
+        return l->tile_h;
+    n = (64 << 20) / (row * l->tile_h);
+    return n > 1 ? n * l->tile_h : l->tile_h;
+}
+
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e)
 {
@@ -62,7 +73,7 @@ iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *i
     s->base.shape = (iip_raster){.w = cover->w, .h = cover->h, .bands = info->bands, .sample = info->sample};
     s->cover = *cover;
     s->level = level;
-    s->cell_h = info->level[level].tile_h;
+    s->cell_h = iip_strip_rows(info, level, cover->w);
     s->fetch = fetch;
     s->ctx = ctx;
     s->budget = b;
