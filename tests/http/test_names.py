@@ -313,24 +313,44 @@ def test_allow_encoded_slashes_with_root(serve, allow):
         assert s.get("/i/%s/full/10,/0/default.jpg" % name).status == status, name
 
 
-@pytest.mark.parametrize("allow,encoded", [("Off", 404), ("On", 200), ("NoDecode", 404)])
-@pytest.mark.log("AllowEncodedSlashes")
-def test_allow_encoded_slashes_without_root(serve, allow, encoded):
-    s = serve("""AllowEncodedSlashes %s
+MAPPED = """AllowEncodedSlashes %s
 Alias /p {data}/names
 <Directory {data}/names>
 Require all granted
 SetHandler iiif-handler
 </Directory>
-""" % allow)
+<Location /p/private>
+Require all denied
+</Location>
+<Directory "{data}/names/private area">
+Require all denied
+</Directory>
+<Location /p/local>
+Require ip 192.0.2.1
+</Location>
+<LocationMatch "^/p/sub/de+p/">
+Require all denied
+</LocationMatch>
+"""
+
+
+@pytest.mark.parametrize("allow,encoded", [("Off", 404), ("On", 200), ("NoDecode", 200)])
+@pytest.mark.log("AllowEncodedSlashes|AH01630|AH01797")
+def test_allow_encoded_slashes_without_root(serve, allow, encoded):
+    s = serve(MAPPED % allow)
     assert s.get("/p/sub/b.tif/info.json").status == 200
     assert s.get("/p/a%20b.tif/info.json").status == 200
     assert s.get("/p/%2541.tif/info.json").status == 200
-    r = s.get("/p/sub%2Fb.tif/info.json")
-    assert r.status == encoded, r  # NoDecode: to httpd that is a file with %2F in its name
-    assert s.get("/p/sl%2Fash.tif/info.json").status == (200 if allow == "NoDecode" else 404)
-    for name in ("..%2F..%2Fsecret.tif", "sub%2F..%2F..%2Fa.tif", "%2e%2e%2Fa.tif"):
+    assert s.get("/p/sl%252Fash.tif/info.json").status == 200
+    for tail in ("/info.json", "/full/10,/0/default.jpg"):
+        r = s.get("/p/sub%2Fb.tif" + tail)
+        assert r.status == encoded, r
+    for name in ("..%2F..%2Fsecret.tif", "sub%2F..%2F..%2Fa.tif", "%2e%2e%2Fa.tif", "..%2Fa.tif", "sub%2F..%2F..%2F..%2Fa.tif"):
         assert s.get("/p/%s/info.json" % name).status in (400, 403, 404), name
+    for name in PRIVATE:
+        for tail in TAILS + ["/full/10,/0/default.jpg"]:
+            r = s.get("/p/" + name + tail)
+            assert r.status in (400, 403, 404), (name + tail, r)
 
 
 def test_percent_2f_elsewhere_is_httpds(serve):

@@ -88,7 +88,7 @@ PLAIN = """/ /index.html /style.css /app.js /notes.txt /fake.jpg /void.tif /scri
 /script.cgi/info.json /one.tif /two.jpg /three.jpg /list /list/ /sub/ /sub/page.html /sub/none.html /none.html /none.cgi /.htaccess /sub/.htaccess
 /sub/info.json /info.json /sub/full/max/0/default.jpg /full/max/0/default.jpg /.dot.html /.dot.tif /notes.txt/info.json /index.html/full/max/0/default.jpg /fake.jpg/info.json /closed/ /closed/x.tif /closed/none /partly/no.tif
 /partly/yes.tif /one.tif?x=1 /a%20b%2541;+.tif /none/info.json.html /style.css?v=2""".split()
-DENIED = pytest.mark.log("AH01630|AH01797|AH01276|client denied|AH01264")
+DENIED = pytest.mark.log("AH01630|AH01797|AH01276|client denied|AH01264|AH02811")
 
 
 @pytest.mark.any_mpm
