@@ -69,6 +69,8 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     }
     if (q->proto->link && (link = q->proto->link(&q->in, &q->rq, q->info, &q->lim, r->pool)))
         apr_table_setn(r->headers_out, "Link", link);
+    if (q->rq.negotiated)
+        apr_table_mergen(r->headers_out, "Vary", "Accept");
     if ((rc = iipd_validate(q, line, len)) != OK)
         return rc;
     iipd_picture_headers(q, enc);
