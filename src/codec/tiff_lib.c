@@ -20,6 +20,7 @@ typedef struct {
     uint64_t used;
     int64_t at;   /* where libtiff reads the file */
     int64_t next; /* row that comes next when decoding by rows, -1: none */
+    int undo;     /* libtiff leaves the differences of neighbours (predictor 2) to us */
     int decoding;
     iip_status seen; /* the first trouble libtiff told of */
     char text[128];
@@ -145,6 +146,11 @@ static void handle_close(handle *h)
     h->next = -1;
 }
 
+static int is_deflate(const iip_tiff_level *l)
+{
+    return l->dir.compression == COMPRESSION_ADOBE_DEFLATE || l->dir.compression == COMPRESSION_DEFLATE;
+}
+
 static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane, int sub_x, int sub_y)
 {
     const iip_tiff_level *l = &t->level[level];
@@ -166,6 +172,17 @@ static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane
     if (l->dir.jpeg_ycc) {
         TIFFSetField(h->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         TIFFSetField(h->tif, TIFFTAG_YCBCRSUBSAMPLING, sub_x, sub_y);
+    }
+    if (is_deflate(l) && !l->by_rows) {
+        uint16_t predictor = 1;
+
+        TIFFGetField(h->tif, TIFFTAG_PREDICTOR, &predictor);
+        h->undo = predictor == 2 && !l->form.clumps &&
+                  (l->dir.bits == 8 || l->dir.bits == 16 || l->dir.bits == 32 || l->dir.bits == 64);
+        if (h->undo)
+            TIFFSetField(h->tif, TIFFTAG_PREDICTOR, 1);
+        else if (predictor != 1)
+            TIFFSetField(h->tif, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
     }
     /* Both of us must have understood the same header: all sizes of buffers are ours. */
     if (TIFFIsTiled(h->tif) != l->dir.tiled ||
@@ -218,6 +235,60 @@ static iip_status sampling(iip_tiff_lib_t *t, uint64_t block, const unsigned cha
     return IIP_OK;
 }
 
+/* One row of differences to values. Known strides, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void sum8(unsigned char *p, size_t n, size_t stride)
+{
+    unsigned char v[4] = {0};
+
+    for (size_t i = 0; i + stride <= n; i += stride)
+        for (size_t k = 0; k < stride; k++)
+            v[k] = p[i + k] = (unsigned char)(p[i + k] + v[k]);
+}
+
+#define SUM(T)                                                                                                         \
+    for (size_t i = stride; i < n / sizeof(T); i++)                                                                    \
+        ((T *)(void *)p)[i] = (T)(((T *)(void *)p)[i] + ((T *)(void *)p)[i - stride]);
+static void sum_row(unsigned char *p, size_t n, size_t stride, int bits)
+{
+    if (bits == 8 && stride == 1)
+        sum8(p, n, 1);
+    else if (bits == 8 && stride == 3)
+        sum8(p, n, 3);
+    else if (bits == 8 && stride == 4)
+        sum8(p, n, 4);
+    else if (bits == 8)
+        SUM(uint8_t)
+    else if (bits == 16)
+        SUM(uint16_t)
+    else if (bits == 32)
+        SUM(uint32_t)
+    else
+        SUM(uint64_t)
+}
+
+/* With libdeflate underneath, libtiff calls a deflate block good that ends in a piece too long for the buffer, and
+ * leaves the end of the buffer as it was. So a mark is put there; where it is found again, it has to be a pixel that
+ * looks the same, and cannot be with two marks. A predictor would move the mark, hence `undo`. */
+static int inflate_block(handle *h, uint64_t block, void *in, size_t len, unsigned char *dst, size_t n)
+{
+    const iip_tiff_level *l = &h->lib->level[h->level];
+    const size_t size = (size_t)l->dir.bits / 8, row = iip_tiff_form_row(&l->form, &l->dir);
+    const size_t last = size > 1 && TIFFIsByteSwapped(h->tif) ? n - size : n - 1; /* where the last byte comes to lie */
+
+    for (int mark = 0xA5;; mark ^= 0xFF) {
+        memset(dst + n - (size > 1 ? size : 1), mark, size > 1 ? size : 1);
+        if (!TIFFReadFromUserBuffer(h->tif, (uint32_t)block, in, (tmsize_t)len, dst, (tmsize_t)n))
+            return 0;
+        if (dst[last] != mark)
+            break;
+        if (mark != 0xA5)
+            return 0;
+    }
+    for (size_t at = 0; h->undo && at + row <= n; at += row)
+        sum_row(dst + at, row, l->dir.planar ? 1 : (size_t)l->dir.samples, l->dir.bits);
+    return 1;
+}
+
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n)
 {
@@ -238,7 +309,10 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
         return damaged(t, "a WebP picture of another size", block);
     if (handle_get(t, level, 0, sub_x, sub_y, &hd) != IIP_OK)
         return t->f->bad;
-    if (!TIFFReadFromUserBuffer(hd->tif, (uint32_t)block, t->packed.p, (tmsize_t)len, dst, (tmsize_t)n) || hd->seen)
+    if (!(is_deflate(l)
+              ? inflate_block(hd, block, t->packed.p, len, dst, n)
+              : TIFFReadFromUserBuffer(hd->tif, (uint32_t)block, t->packed.p, (tmsize_t)len, dst, (tmsize_t)n)) ||
+        hd->seen)
         return trouble(hd);
     return t->f->bad;
 }
