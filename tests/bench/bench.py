@@ -145,13 +145,17 @@ def start(stack, run, name, body, modules=(), module=MODULE):
 
 
 def fetch_all(server, paths):
-    """[(status, type, body)], one connection."""
+    """[(status, type, body)] over one connection; status 0: the answer broke it."""
     link = http.client.HTTPConnection('127.0.0.1', server.port, timeout=60)
     out = []
     for path in paths:
-        link.request('GET', path)
-        answer = link.getresponse()
-        out.append((answer.status, answer.headers.get_content_type(), answer.read()))
+        try:
+            link.request('GET', path)
+            answer = link.getresponse()
+            out.append((answer.status, answer.headers.get_content_type(), answer.read()))
+        except (http.client.HTTPException, OSError) as e:
+            out.append((0, repr(e), b''))
+            link.close()
     link.close()
     return out
 
@@ -322,14 +326,18 @@ def main():
         for path, (_, _, body) in zip(tiles, fetch_all(cold, jpeg)):
             with open(os.path.join(files, 'tiles', '{}-{}-{}.jpg'.format(*path)), 'wb') as f:
                 f.write(body)
+        whole = [i for i, t in enumerate(tiles) if f'/{TILE},{TILE}/' in iiif(t)]
         plain = ['/tiles/{}-{}-{}.jpg'.format(*t) for t in tiles]
         static = start(stack, run, 'static', lambda folder: f'DocumentRoot {files}\n', (), None)
         thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
         works = [
             Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
                  {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer, jpeg)}),
-            Work('cold tile, JPEG', 'the same session with `IIPCacheSize 0 0`, so that each tile is read from the pyramid and passed through '
-                 '(the file itself is in the page cache; iipsrv without its cache).',
+            Work('cold tile, JPEG', f'the {len(whole)} tiles of that session that lie whole in the pyramid, with `IIPCacheSize 0 0`: each is read '
+                 'from it and passed through (the file is in the page cache; iipsrv without its cache).',
+                 {'static': (static, [plain[i] for i in whole]), 'mod_iip': (cold, [jpeg[i] for i in whole]),
+                  'iipsrv': (peer_cold, [jpeg[i] for i in whole])}),
+            Work('cold session, JPEG', f'likewise with its {len(tiles) - len(whole)} tiles at right and lower edges, which are decoded, cut and encoded.',
                  {'static': (static, plain), 'mod_iip': (cold, jpeg), 'iipsrv': (peer_cold, jpeg)}),
             Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.',
                  {'mod_iip': (cold, deflate), 'iipsrv': (peer_cold, deflate)}),

@@ -30,7 +30,7 @@ VIEWERS = {  # what a screenshot is taken of
 PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 'iiif2')] + [
     ('openseadragon', 'iiif', 'forest.tif'),
     ('openseadragon', 'iiif', 'cups.tif'),
-    ('openseadragon', 'iiif', 'kite.jpg'),
+    ('openseadragon', 'iiif', 'leaf.jpg'),
     ('openseadragon', 'iiif2', 'archive%2Fpier.tif'),
     ('openseadragon', 'folder', 'planks.tif'),
 ]

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -202,5 +203,7 @@ DirectoryIndex index.html
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.stop()
+        if kind not in (None, KeyboardInterrupt, SystemExit) and (log := self.log()):
+            print(f'--- log of {self.folder} ---\n{log}', file=sys.stderr)
