@@ -235,14 +235,28 @@ static iip_status sampling(iip_tiff_lib_t *t, uint64_t block, const unsigned cha
     return IIP_OK;
 }
 
-/* One row of differences to values. Known strides, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void sum8(unsigned char *p, size_t n, size_t stride)
+/* Differences to values; a pixel of three or four samples is summed in registers. */
+static void sum3(unsigned char *p, size_t n)
 {
-    unsigned char v[4] = {0};
+    unsigned a = 0, b = 0, c = 0;
 
-    for (size_t i = 0; i + stride <= n; i += stride)
-        for (size_t k = 0; k < stride; k++)
-            v[k] = p[i + k] = (unsigned char)(p[i + k] + v[k]);
+    for (const unsigned char *end = p + n / 3 * 3; p < end; p += 3) {
+        p[0] = (unsigned char)(a += p[0]);
+        p[1] = (unsigned char)(b += p[1]);
+        p[2] = (unsigned char)(c += p[2]);
+    }
+}
+
+/* Four bytes at once: the low seven bits of each are added without a carry into the next, the highest by xor. */
+static void sum4(unsigned char *p, size_t n)
+{
+    uint32_t sum = 0, v;
+
+    for (const unsigned char *end = p + n / 4 * 4; p < end; p += 4) {
+        memcpy(&v, p, 4);
+        sum = ((sum & 0x7F7F7F7F) + (v & 0x7F7F7F7F)) ^ ((sum ^ v) & 0x80808080);
+        memcpy(p, &sum, 4);
+    }
 }
 
 #define SUM(T)                                                                                                         \
@@ -250,12 +264,10 @@ static inline __attribute__((always_inline)) void sum8(unsigned char *p, size_t 
         ((T *)(void *)p)[i] = (T)(((T *)(void *)p)[i] + ((T *)(void *)p)[i - stride]);
 static void sum_row(unsigned char *p, size_t n, size_t stride, int bits)
 {
-    if (bits == 8 && stride == 1)
-        sum8(p, n, 1);
-    else if (bits == 8 && stride == 3)
-        sum8(p, n, 3);
+    if (bits == 8 && stride == 3)
+        sum3(p, n);
     else if (bits == 8 && stride == 4)
-        sum8(p, n, 4);
+        sum4(p, n);
     else if (bits == 8)
         SUM(uint8_t)
     else if (bits == 16)
