@@ -445,7 +445,7 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     iip_span span[3];
     iip_enc_opts opts;
     iip_lease *lease;
-    size_t len = 0, extra;
+    size_t len = 0;
     int n;
     iip_status rv;
 
@@ -458,11 +458,9 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
         rv = IIP_E_FEATURE;
     if (rv == IIP_OK) {
         encoder_options(j, &opts);
-        extra = enc->splice(&opts, NULL);
         for (int i = 0; i < n; i++)
             len += span[i].len;
-        /* Behind the spans lies room for the splice until the first two bytes are known. */
-        rv = len < 4 ? IIP_E_FEATURE : buffer_reserve(k, len + extra, e);
+        rv = buffer_reserve(k, len + enc->splice(&opts, NULL, 0), e);
     }
     for (int i = 0; i < n && rv == IIP_OK; i++) {
         char *to = k->data + k->len;
@@ -473,11 +471,8 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
             rv = lease->src->read(lease->src, to, span[i].len, span[i].off, e);
         k->len += span[i].len;
     }
-    if (rv == IIP_OK && extra > 0) {
-        memmove(k->data + 2 + extra, k->data + 2, k->len - 2);
-        enc->splice(&opts, (unsigned char *)k->data + 2);
-        k->len += extra;
-    }
+    if (rv == IIP_OK && (k->len = enc->splice(&opts, (unsigned char *)k->data, k->len)) == 0)
+        rv = IIP_E_FEATURE;
     if (rv == IIP_OK && !iip_source_same(lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while a tile was read");
     iip_readers_give(j->sv->readers, lease, rv == IIP_OK || rv == IIP_E_FEATURE, j->info->hold);

@@ -134,9 +134,9 @@ typedef struct iip_encoder {
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);
     iip_status (*rows)(iip_writer_t *w, const iip_raster *strip, iip_error *e);
-    /* MAY be NULL. Marker segments (colour profile) to put behind the first two bytes of a stored tile that is sent as it lies
-     * (pass-through). Their length; out NULL: only that. 0 if there is nothing to put. */
-    size_t (*splice)(const iip_enc_opts *o, unsigned char *out);
+    /* MAY be NULL: stored tiles are never sent as they lie (pass-through). Puts the colour profile into the n bytes of such a
+     * tile, which have room for as many more as splice(o, NULL, 0) says. The new length, 0 if the tile cannot take it. */
+    size_t (*splice)(const iip_enc_opts *o, unsigned char *tile, size_t n);
     iip_status (*end)(iip_writer_t *w, iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
 } iip_encoder;
 

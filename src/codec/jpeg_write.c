@@ -119,14 +119,21 @@ static size_t icc_parts(const iip_enc_opts *o)
     return parts <= ICC_PARTS ? parts : 0;
 }
 
-static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *out)
+static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *tile, size_t n)
 {
-    const size_t parts = icc_parts(o);
+    const size_t parts = icc_parts(o), more = parts ? parts * (4 + ICC_HEAD) + o->icc_len : 0;
     const unsigned char *icc = o->icc;
+    unsigned char *out;
     size_t left = o->icc_len;
 
-    for (size_t i = 1; out && i <= parts; i++) {
-        size_t n = left < ICC_PART ? left : ICC_PART, length = 2 + ICC_HEAD + n;
+    if (!tile)
+        return more;
+    if (n < 4)
+        return 0;
+    out = tile + 2; /* behind SOI */
+    memmove(out + more, out, n - 2);
+    for (size_t i = 1; i <= parts; i++) {
+        size_t part = left < ICC_PART ? left : ICC_PART, length = 2 + ICC_HEAD + part;
 
         *out++ = 0xff;
         *out++ = JPEG_APP0 + 2;
@@ -135,12 +142,12 @@ static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *out)
         memcpy(out, ICC_NAME, sizeof ICC_NAME);
         out[sizeof ICC_NAME] = (unsigned char)i;
         out[sizeof ICC_NAME + 1] = (unsigned char)parts;
-        memcpy(out + ICC_HEAD, icc, n);
-        out += ICC_HEAD + n;
-        icc += n;
-        left -= n;
+        memcpy(out + ICC_HEAD, icc, part);
+        out += ICC_HEAD + part;
+        icc += part;
+        left -= part;
     }
-    return parts ? parts * (4 + ICC_HEAD) + o->icc_len : 0;
+    return n + more;
 }
 
 static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k,
