@@ -127,6 +127,10 @@ fuzz:
 bench: all
 	$(PYTHON) tests/bench/bench.py
 
+# The README's generated parts: directive table, bench figures
+readme: $(BUILD)/iip
+	$(PYTHON) tests/readme.py $(BUILD)
+
 install: all
 	$(APXS) -i -n iip $(BUILD)/mod_iip.so
 
@@ -134,4 +138,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all units fuzzers deps lint check demo asan tsan valgrind fuzz bench install clean
+
+.PHONY: all units fuzzers readme deps lint check demo asan tsan valgrind fuzz bench install clean

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 static const struct {
-    int         http, retry;
+    int http, retry;
     const char *name, *text;
 } rows[IIP_E_COUNT] = {
     [IIP_OK] = {200, 0, "ok", "ok"},

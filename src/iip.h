@@ -11,46 +11,46 @@
 
 #define IIP_VERSION "0.1.0"
 
-typedef enum {         /* order = rows of the table in error.c                      */
-    IIP_OK = 0,        /*                                                           */
-    IIP_E_SYNTAX,      /* 400 the request cannot be parsed                          */
-    IIP_E_RANGE,       /* 400 parses, but lies outside the image                    */
-    IIP_E_LIMIT,       /* 400 larger than the configured limits                     */
-    IIP_E_FORBIDDEN,   /* 403                                                       */
-    IIP_E_NOT_FOUND,   /* 404                                                       */
-    IIP_E_METHOD,      /* 405                                                       */
-    IIP_E_FEATURE,     /* 501 legal, but not supported here                         */
-    IIP_E_FORMAT,      /* 415 no decoder knows the file                             */
-    IIP_E_CORRUPT,     /* 500 the file is damaged; logged with its name             */
-    IIP_E_MEMORY,      /* 503 budget exhausted; Retry-After                         */
-    IIP_E_TIMEOUT,     /* 503 deadline passed; Retry-After                          */
-    IIP_E_BUSY,        /* 503 no place in line; Retry-After                         */
-    IIP_E_CLIENT,      /* 429 too much from one address; Retry-After                */
-    IIP_E_BODY,        /* 413 body too long                                         */
-    IIP_E_QUERY,       /* 414 query too long                                        */
-    IIP_E_IO,          /* 500 cause in .apr (EMFILE, ENFILE, ENOMEM, ENOSPC: iip_fail makes it IIP_E_MEMORY) */
-    IIP_E_CHANGED,     /* replaced between look and open: start over, 503 the second time */
-    IIP_E_ABORTED,     /* client gone; no answer, no log above debug                */
-    IIP_E_COUNT
+typedef enum {                  /* order = rows of the table in error.c                      */
+               IIP_OK = 0,      /*                                                           */
+               IIP_E_SYNTAX,    /* 400 the request cannot be parsed                          */
+               IIP_E_RANGE,     /* 400 parses, but lies outside the image                    */
+               IIP_E_LIMIT,     /* 400 larger than the configured limits                     */
+               IIP_E_FORBIDDEN, /* 403                                                       */
+               IIP_E_NOT_FOUND, /* 404                                                       */
+               IIP_E_METHOD,    /* 405                                                       */
+               IIP_E_FEATURE,   /* 501 legal, but not supported here                         */
+               IIP_E_FORMAT,    /* 415 no decoder knows the file                             */
+               IIP_E_CORRUPT,   /* 500 the file is damaged; logged with its name             */
+               IIP_E_MEMORY,    /* 503 budget exhausted; Retry-After                         */
+               IIP_E_TIMEOUT,   /* 503 deadline passed; Retry-After                          */
+               IIP_E_BUSY,      /* 503 no place in line; Retry-After                         */
+               IIP_E_CLIENT,    /* 429 too much from one address; Retry-After                */
+               IIP_E_BODY,      /* 413 body too long                                         */
+               IIP_E_QUERY,     /* 414 query too long                                        */
+               IIP_E_IO,        /* 500 cause in .apr (EMFILE, ENFILE, ENOMEM, ENOSPC: iip_fail makes it IIP_E_MEMORY) */
+               IIP_E_CHANGED,   /* replaced between look and open: start over, 503 the second time */
+               IIP_E_ABORTED,   /* client gone; no answer, no log above debug                */
+               IIP_E_COUNT
 } iip_status;
 
 /* One error, filled where it is first seen; callers pass it on and do not overwrite it.
  * part is a constant that the client may see ("region", "size"), or NULL. detail is for the log: it may name files. */
 typedef struct {
-    iip_status   status;
+    iip_status status;
     apr_status_t apr;
-    const char  *part;
-    char         detail[160];
+    const char *part;
+    char detail[160];
 } iip_error;
 
 /* Both return the status they store, so: return iip_fail(...). refuse is the parsers' form. */
 iip_status iip_fail(iip_error *e, iip_status s, apr_status_t cause, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-iip_status  iip_refuse(iip_error *e, iip_status s, const char *part);
-int         iip_status_http(iip_status s);  /* HTTP status code */
-int         iip_status_retry(iip_status s); /* seconds for Retry-After, 0 = none */
-const char *iip_status_name(iip_status s);  /* value of the IIP-Error header */
-const char *iip_status_text(iip_status s);  /* short sentence for the client */
+iip_status iip_refuse(iip_error *e, iip_status s, const char *part);
+int iip_status_http(iip_status s);         /* HTTP status code */
+int iip_status_retry(iip_status s);        /* seconds for Retry-After, 0 = none */
+const char *iip_status_name(iip_status s); /* value of the IIP-Error header */
+const char *iip_status_text(iip_status s); /* short sentence for the client */
 
 typedef struct {
     int64_t x, y, w, h;
@@ -80,24 +80,39 @@ typedef struct iip_settings iip_settings; /* settings.h: the directives in force
 
 /* What the administrator allows, taken from the settings. */
 typedef struct {
-    int64_t             max_width, max_height, max_area; /* output pixels, 0 = no limit */
-    int64_t             max_pixels;                      /* source pixels decoded for one answer, 0 = no limit */
-    size_t              memory;                          /* bytes one request may hold */
-    apr_interval_time_t deadline;                        /* for the whole computation */
-    int                 upscale;                         /* may answers be larger than the region they show */
+    int64_t max_width, max_height, max_area; /* output pixels, 0 = no limit */
+    int64_t max_pixels;                      /* source pixels decoded for one answer, 0 = no limit */
+    size_t memory;                           /* bytes one request may hold */
+    apr_interval_time_t deadline;            /* for the whole computation */
+    int upscale;                             /* may answers be larger than the region they show */
 } iip_limits;
 
-/* One step of image processing on the scaled picture; they run in the order of the array. Rows of a table in raster/tone.c. */
+/* One step of image processing on the scaled picture; they run in the order of the array. Rows of a table in
+ * raster/tone.c. */
 typedef enum { IIP_OP_GRAY, IIP_OP_BITONAL, IIP_OP_COUNT } iip_op_kind;
 typedef struct {
-    uint16_t     kind, argc;
+    uint16_t kind, argc;
     const float *arg; /* in the request's pool */
 } iip_op;
 #define IIP_MAX_OPS 12
 
-typedef enum { IIP_REGION_FULL, IIP_REGION_SQUARE, IIP_REGION_PIXELS, IIP_REGION_RATIO, IIP_REGION_TILE } iip_region_kind;
-/* LISTED: EXACT, but the width of a stored level of the whole picture alone means that level's size (IIIF 2 `w,`, R38). */
-typedef enum { IIP_SIZE_FULL, IIP_SIZE_MAX, IIP_SIZE_FIT, IIP_SIZE_EXACT, IIP_SIZE_PERCENT, IIP_SIZE_LISTED } iip_size_kind;
+typedef enum {
+    IIP_REGION_FULL,
+    IIP_REGION_SQUARE,
+    IIP_REGION_PIXELS,
+    IIP_REGION_RATIO,
+    IIP_REGION_TILE
+} iip_region_kind;
+/* LISTED: EXACT, but the width of a stored level of the whole picture alone means that level's size (IIIF 2 `w,`, R38).
+ */
+typedef enum {
+    IIP_SIZE_FULL,
+    IIP_SIZE_MAX,
+    IIP_SIZE_FIT,
+    IIP_SIZE_EXACT,
+    IIP_SIZE_PERCENT,
+    IIP_SIZE_LISTED
+} iip_size_kind;
 /* What happens to a size above that of the region: refused (IIIF 3 without ^), brought down to the region (!w,h
  * without ^), or made if the limits allow growing (^). */
 typedef enum { IIP_GROW_REFUSE, IIP_GROW_CLAMP, IIP_GROW_ASK } iip_grow;
@@ -108,35 +123,36 @@ typedef enum { IIP_OVER_REFUSE, IIP_OVER_FIT } iip_over;
  * (spec/iiif.md R16). num has at most 18 digits. */
 typedef struct {
     int64_t num;
-    int     scale;
+    int scale;
 } iip_decimal;
 
 /* THE image request. Every protocol parses to this and nothing behind the parser knows the protocol. Two requests are
- * the same picture iff their lines (iip_request_line) are equal: iip_request_resolve() normalises what depends on the image. */
+ * the same picture iff their lines (iip_request_line) are equal: iip_request_resolve() normalises what depends on the
+ * image. */
 typedef struct {
-    const char     *name;             /* as the client wrote it, decoded once; NULL when httpd mapped the file */
-    int             page;             /* directory / slice / frame, from 0; -1 = default */
-    int             angle_h, angle_v; /* sequences (SDS); -1 = default */
+    const char *name;     /* as the client wrote it, decoded once; NULL when httpd mapped the file */
+    int page;             /* directory / slice / frame, from 0; -1 = default */
+    int angle_h, angle_v; /* sequences (SDS); -1 = default */
     iip_region_kind region_kind;
-    iip_decimal     region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: level, tx, ty */
-    iip_size_kind   size_kind;
-    iip_decimal     size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */
-    iip_grow        grow;
-    iip_over        over;
-    double          rotate; /* degrees clockwise, 0 <= rotate < 360 */
-    int             flip;   /* left-right, before turning */
-    iip_op          op[IIP_MAX_OPS];
-    int             op_count;
-    iip_format      format;
-    int             quality;  /* of the encoder; -1 = configured default */
-    int             layers;   /* -1 = configured default */
-    int             download; /* Content-Disposition: attachment; not part of the line */
-    int             negotiated; /* format was chosen by Accept: Vary; not part of the line */
-    const iip_settings *set;  /* members marked K there are part of the line like all else */
+    iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: level, tx, ty */
+    iip_size_kind size_kind;
+    iip_decimal size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */
+    iip_grow grow;
+    iip_over over;
+    double rotate; /* degrees clockwise, 0 <= rotate < 360 */
+    int flip;      /* left-right, before turning */
+    iip_op op[IIP_MAX_OPS];
+    int op_count;
+    iip_format format;
+    int quality;             /* of the encoder; -1 = configured default */
+    int layers;              /* -1 = configured default */
+    int download;            /* Content-Disposition: attachment; not part of the line */
+    int negotiated;          /* format was chosen by Accept: Vary; not part of the line */
+    const iip_settings *set; /* members marked K there are part of the line like all else */
     /* set by iip_request_resolve() */
-    iip_rect src;          /* full-resolution pixels of the upright picture, clipped */
-    int64_t  out_w, out_h; /* before rotation */
-    int      level;        /* smallest stored level that has the asked size, see request.h */
+    iip_rect src;         /* full-resolution pixels of the upright picture, clipped */
+    int64_t out_w, out_h; /* before rotation */
+    int level;            /* smallest stored level that has the asked size, see request.h */
 } iip_request;
 
 #endif

@@ -7,9 +7,9 @@
 /* A request with everything at its default: whole image, its own size, no operation, settings set. */
 void iip_request_init(iip_request *rq, const iip_settings *set);
 
-/* Fills src, out_w, out_h, level (and quality, where it was -1) from the upright info. Rules: spec/iiif.md sections 2 to 4;
- * all arithmetic on exact integers. Checks the limits: IIP_E_RANGE, IIP_E_LIMIT (also estimated memory and source pixels),
- * IIP_E_FEATURE (growth while upscaling is off). */
+/* Fills src, out_w, out_h, level (and quality, where it was -1) from the upright info. Rules: spec/iiif.md sections 2
+ * to 4; all arithmetic on exact integers. Checks the limits: IIP_E_RANGE, IIP_E_LIMIT (also estimated memory and source
+ * pixels), IIP_E_FEATURE (growth while upscaling is off). */
 iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_limits *lim, iip_error *e);
 
 /* Size w x h (of a region) brought under the limits, aspect kept, at least 1 (spec/iiif.md R20); grow: up to them. */
@@ -31,17 +31,18 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room);
 #define IIP_ROTATION_MAX 24
 void iip_rotation_text(double degrees, char text[IIP_ROTATION_MAX]);
 
-/* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a tile
- * of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact is 1: then
- * pixels are copied one to one, a missing last row or column is the one before it (R35). */
+/* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a
+ * tile of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact
+ * is 1: then pixels are copied one to one, a missing last row or column is the one before it (R35). */
 typedef struct {
     double x, y, w, h;
-    int    exact;
+    int exact;
 } iip_window;
 void iip_request_window(const iip_request *rq, const iip_info *info, iip_window *win);
 
-/* 1 if it is exactly one whole interior stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from the full
- * size, so the scale of a level is round(W / its width); edge tiles are stored padded and must be cut, hence 0. */
+/* 1 if it is exactly one whole interior stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from
+ * the full size, so the scale of a level is round(W / its width); edge tiles are stored padded and must be cut, hence
+ * 0. */
 int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty);
 
 /* Size of the answer after rotation (spec/iiif.md R25). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every directive, once. settings.c makes of these lists: the structs, unset, merge, defaults and the setters from text;
- * httpd/config.c the command table; `iip -D` the README's directive table; tests and the tool set them by name.
+ * Every directive, once. settings.c makes of these lists: the structs, unset, merge, defaults and the setters from
+ * text; httpd/config.c the command table; `iip -D` the README's directive table; tests and the tool set them by name.
  *
  * To add a directive: one row here. A new KIND needs its C type below and its row in settings.c. */
 #ifndef IIP_SETTINGS_H
@@ -12,15 +12,16 @@
  * fd: O_PATH|O_DIRECTORY, opened by each child as User; -1 when it could not be. number: from 1, its place in the
  * configuration; part of each identity read through it. */
 typedef struct iip_root {
-    const char      *path, *prefix;
-    int              fd;
-    unsigned         number;
-    int              follow, absolute;
+    const char *path, *prefix;
+    int fd;
+    unsigned number;
+    int follow, absolute;
     struct iip_root *next;
 } iip_root;
 
 /* A limit a .htaccess may only lower: the administrator's value (last wins) and the cap of all .htaccess on the way
- * (smallest wins); the smaller is in force, so merging order does not matter. 0 = no limit, counts as largest. -1 unset. */
+ * (smallest wins); the smaller is in force, so merging order does not matter. 0 = no limit, counts as largest. -1
+ * unset. */
 typedef struct {
     iip_pair admin, cap;
 } iip_lower;
@@ -34,9 +35,10 @@ enum { IIP_PROFILE_EMBED, IIP_PROFILE_STRIP };
 enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
 
 /* X(directive, member, KIND, scope, default, key, arguments, help)
- * scope: S main server only; D server, virtual host, Location, Directory; H = D and .htaccess; L a Location with a plain path.
- * default: as it would be written in the configuration; "" = stays unset, the help says what then holds.
- * key: K if it changes bytes and nothing else in the request's line shows it. arguments: for WORD the words, in enum order. */
+ * scope: S main server only; D server, virtual host, Location, Directory; H = D and .htaccess; L a Location with a
+ * plain path. default: as it would be written in the configuration; "" = stays unset, the help says what then holds.
+ * key: K if it changes bytes and nothing else in the request's line shows it. arguments: for WORD the words, in enum
+ * order. */
 #define IIP_SETTINGS(X)                                                                                                \
     X(IIPRoot, root, ROOT, L, "", N, "path [follow] [absolute]",                                                       \
       "folder of the pictures; without it httpd's own mapping decides. `follow`: links out of it are followed. "       \
@@ -60,7 +62,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "scheme, host and port (under IIPRoot the Location's path too) of `id`; default: from the request")              \
     X(IIPTrustedProxy, trusted, NETS, D, "", N, "cidr ...",                                                            \
       "peers whose X-Forwarded-*, Forwarded and X-IIIF-ID headers are believed")                                       \
-    X(IIIFVersions, versions, VERSIONS, H, "3 2", N, "3|2|1 ...", "Image API versions answered; the first is the default") \
+    X(IIIFVersions, versions, VERSIONS, H, "3 2", N, "3|2|1 ...",                                                      \
+      "Image API versions answered; the first is the default")                                                         \
     X(IIIFLiteralSlash, literal_slash, FLAG, H, "On", N, "On|Off", "identifiers may hold unencoded slashes")           \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
@@ -76,20 +79,20 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \
       "parsed images and open files kept per child")
 
-#define IIP_C_ROOT     const iip_root *
-#define IIP_C_WORD     int /* index into the words, -1 unset */
-#define IIP_C_FLAG     int /* -1 unset */
-#define IIP_C_COLOUR   int /* 0xrrggbb, -1 unset */
-#define IIP_C_VERSIONS int /* digits in order of preference: "3 2" = 32; -1 unset */
-#define IIP_C_QUALITY  iip_qualities
-#define IIP_C_LOWER    iip_lower
-#define IIP_C_PAIR     iip_pair /* -1 unset */
-#define IIP_C_NUMBER   int64_t  /* -1 unset */
-#define IIP_C_TIME     int64_t  /* microseconds, -1 unset */
-#define IIP_C_TEXT     const char *
-#define IIP_C_URL      const char *           /* http(s), no trailing slash */
-#define IIP_C_LIST     const char *const *    /* NULL unset, else ends with NULL; "none" = empty */
-#define IIP_C_NETS     apr_ipsubnet_t *const * /* likewise */
+#define IIP_C_ROOT                                      const iip_root *
+#define IIP_C_WORD                                      int /* index into the words, -1 unset */
+#define IIP_C_FLAG                                      int /* -1 unset */
+#define IIP_C_COLOUR                                    int /* 0xrrggbb, -1 unset */
+#define IIP_C_VERSIONS                                  int /* digits in order of preference: "3 2" = 32; -1 unset */
+#define IIP_C_QUALITY                                   iip_qualities
+#define IIP_C_LOWER                                     iip_lower
+#define IIP_C_PAIR                                      iip_pair /* -1 unset */
+#define IIP_C_NUMBER                                    int64_t  /* -1 unset */
+#define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
+#define IIP_C_TEXT                                      const char *
+#define IIP_C_URL                                       const char * /* http(s), no trailing slash */
+#define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
+#define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */
 #define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;
 
 struct iip_settings {
@@ -102,9 +105,9 @@ typedef struct {
 /* One row as data, for the command table, the README and the tool. */
 typedef struct {
     const char *name, *def, *args, *help;
-    char        scope; /* 'S' 'D' 'H' 'L' */
-    int         kind;  /* private to settings.c */
-    size_t      at;    /* offset in its struct */
+    char scope; /* 'S' 'D' 'H' 'L' */
+    int kind;   /* private to settings.c */
+    size_t at;  /* offset in its struct */
 } iip_directive;
 extern const iip_directive iip_directives[];        /* of iip_settings, ends with name NULL */
 extern const iip_directive iip_server_directives[]; /* of iip_server_settings */
@@ -114,23 +117,27 @@ void iip_settings_unset(iip_settings *s);
 void iip_server_settings_unset(iip_server_settings *s);
 /* out = base overlaid with add; out may be neither. Pointers are shared, nothing is allocated. */
 void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_settings *add);
-/* Sets one member from the words of a directive; htaccess: 1 if it stands there (a LOWER then sets the cap). conf is the
- * struct d belongs to. NULL or a message (constant or from p). Values that reach a header are checked here (no control octets, 1 KiB). */
+/* Sets one member from the words of a directive; htaccess: 1 if it stands there (a LOWER then sets the cap). conf is
+ * the struct d belongs to. NULL or a message (constant or from p). Values that reach a header are checked here (no
+ * control octets, 1 KiB). */
 const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
                             apr_pool_t *p);
-/* The message (compare the pointer) for an output format that exists but is not built in: worth a warning, no refusal. */
+/* The message (compare the pointer) for an output format that exists but is not built in: worth a warning, no refusal.
+ */
 extern const char iip_setting_unbuilt[];
 /* Defaults filled in for what is unset: what a request works with. May be called any number of times from any thread
  * after iip_settings_init(); no allocation. */
 void iip_settings_effective(iip_settings *out, const iip_settings *raw);
 void iip_server_settings_effective(iip_server_settings *out, const iip_server_settings *raw);
-/* Parses the defaults, once per configuration (p outlives all use), before threads. Asserts that each default is good. */
+/* Parses the defaults, once per configuration (p outlives all use), before threads. Asserts that each default is good.
+ */
 void iip_settings_init(apr_pool_t *p);
 /* The limits in force: the smaller of administrator and .htaccess. set must be effective. */
 void iip_settings_limits(iip_limits *lim, const iip_settings *set);
 /* The pair in force of a LOWER (b = a where only one was given). */
 iip_pair iip_lower_value(const iip_lower *l);
-/* Appends the members marked K as ";name=value"; returns the new length, room if it did not fit. set must be effective. */
+/* Appends the members marked K as ";name=value"; returns the new length, room if it did not fit. set must be effective.
+ */
 size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room);
 /* Whole-number and time texts: digits with K, M, G; digits with ms, s, m, h, d (bare: seconds). 0 on success. */
 int iip_parse_size(const char *s, int64_t *out);

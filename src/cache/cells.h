@@ -8,16 +8,16 @@
 
 /* One request's view of a picture: which reader it leases (at most one at a time, given back by iip_cells_done). */
 typedef struct {
-    iip_cache_t      *cache; /* decoded cells; NULL: decode straight, keep nothing (large exports) */
-    iip_readers_t    *readers;
-    iip_source_t     *src;
-    const iip_info   *info; /* upright */
+    iip_cache_t *cache; /* decoded cells; NULL: decode straight, keep nothing (large exports) */
+    iip_readers_t *readers;
+    iip_source_t *src;
+    const iip_info *info; /* upright */
     const iip_limits *lim;
-    iip_budget       *budget;
-    apr_pool_t       *pool;
-    int               page, layers;
-    iip_lease        *lease; /* NULL at first */
-    uint64_t          decoded; /* source pixels decoded so far */
+    iip_budget *budget;
+    apr_pool_t *pool;
+    int page, layers;
+    iip_lease *lease; /* NULL at first */
+    uint64_t decoded; /* source pixels decoded so far */
 } iip_cells;
 
 /* iip_fetch_fn with ctx = iip_cells. */

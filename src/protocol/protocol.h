@@ -5,8 +5,9 @@
 #include "request.h"
 
 typedef struct {
-    const char *path;   /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind the file, "" if nothing */
-    int         mapped; /* httpd mapped the file */
+    const char *path;   /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind
+                           the file, "" if nothing */
+    int mapped;         /* httpd mapped the file */
     const char *query;  /* NULL if none */
     const char *accept; /* Accept header, NULL if none */
     const char *base_url; /* of the Location (or the folder), no trailing slash: id = base_url / encoded identifier */
@@ -25,9 +26,9 @@ typedef enum {
 typedef struct iip_protocol {
     const char *handler; /* the word after SetHandler: "iiif-handler" */
     const char *methods; /* "GET, HEAD, OPTIONS" */
-    /* Fills rq (from iip_request_init), want. Every byte string is safe (fuzzed). A tail that is no request of this protocol: returns
-     * the error, but with *want = IIP_WANT_BARE and rq->name = the whole path when that may still be the name of a picture; the
-     * caller looks before it lets the error out (spec/iiif.md R4). */
+    /* Fills rq (from iip_request_init), want. Every byte string is safe (fuzzed). A tail that is no request of this
+     * protocol: returns the error, but with *want = IIP_WANT_BARE and rq->name = the whole path when that may still be
+     * the name of a picture; the caller looks before it lets the error out (spec/iiif.md R4). */
     iip_status (*parse)(const iip_input *in, iip_request *rq, iip_want *want, apr_pool_t *p, iip_error *e);
     /* Text answer (info.json) for IIP_WANT_INFO. vary: NULL or the header's value. */
     iip_status (*describe)(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
@@ -40,7 +41,8 @@ typedef struct iip_protocol {
                         apr_pool_t *p);
     /* MAY be NULL. Where IIP_WANT_BARE and IIP_WANT_MOVED redirect to (absolute URL). */
     const char *(*redirect)(const iip_input *in, const iip_request *rq, iip_want want, apr_pool_t *p);
-    /* mapped only: how many bytes at the right end of a raw path are this protocol's own tail (0 = none): the name lies before it. */
+    /* mapped only: how many bytes at the right end of a raw path are this protocol's own tail (0 = none): the name lies
+     * before it. */
     size_t (*tail)(const char *path);
 } iip_protocol;
 

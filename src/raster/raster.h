@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Pixels pulled strip by strip: cells of a level > 8-bit strips > scale > operations > turn > what the encoder takes. */
+ * Pixels pulled strip by strip: cells of a level > 8-bit strips > scale > operations > turn > what the encoder takes.
+ */
 #ifndef IIP_RASTER_H
 #define IIP_RASTER_H
 #include "request.h"
 
 typedef struct iip_stage iip_stage_t;
 struct iip_stage {
-    iip_stage_t *up;    /* where this one gets its rows; NULL for the source */
-    iip_raster   shape; /* of what it delivers in all; px unused */
-    /* Delivers the next strip of 1..max_rows rows; *out is valid until the next call and may be written to by the caller
-     * (stages work in place). IIP_OK with out->h == 0 is the end. */
+    iip_stage_t *up;  /* where this one gets its rows; NULL for the source */
+    iip_raster shape; /* of what it delivers in all; px unused */
+    /* Delivers the next strip of 1..max_rows rows; *out is valid until the next call and may be written to by the
+     * caller (stages work in place). IIP_OK with out->h == 0 is the end. */
     iip_status (*next)(iip_stage_t *s, int64_t max_rows, iip_raster *out, iip_error *e);
 };
 
@@ -18,40 +19,41 @@ typedef struct {
     apr_interval_time_t open, decode, process, encode;
 } iip_times;
 
-/* Counts bytes held by one request; every stage that keeps rows charges it. Never waits. gone: asks if the client hung up.
- * spent is only kept for the log and `iip -t`. */
+/* Counts bytes held by one request; every stage that keeps rows charges it. Never waits. gone: asks if the client hung
+ * up. spent is only kept for the log and `iip -t`. */
 typedef struct {
-    iip_times  spent;
-    size_t     limit, used, peak; /* bytes */
-    apr_time_t until;             /* deadline of the computation, 0 = none */
-    int (*gone)(void *ctx);       /* may be NULL */
+    iip_times spent;
+    size_t limit, used, peak; /* bytes */
+    apr_time_t until;         /* deadline of the computation, 0 = none */
+    int (*gone)(void *ctx);   /* may be NULL */
     void *gone_ctx;
 } iip_budget;
 iip_status iip_budget_take(iip_budget *b, size_t n, iip_error *e); /* IIP_E_MEMORY */
-void       iip_budget_back(iip_budget *b, size_t n);
+void iip_budget_back(iip_budget *b, size_t n);
 iip_status iip_budget_check(const iip_budget *b, iip_error *e); /* IIP_E_TIMEOUT, IIP_E_ABORTED: once per strip */
-/* malloc charged to b, freed and given back by a cleanup of p, which b must outlive. NULL: *e is filled. 64-byte aligned. */
+/* malloc charged to b, freed and given back by a cleanup of p, which b must outlive. NULL: *e is filled. 64-byte
+ * aligned. */
 void *iip_budget_alloc(iip_budget *b, size_t n, apr_pool_t *p, iip_error *e);
 
-/* Fills out with `want` of a level (upright coordinates, inside the level); out is sized by the caller. Cheapest when want is a
- * row of cells: then each is decoded once. The cache hides behind it. */
+/* Fills out with `want` of a level (upright coordinates, inside the level); out is sized by the caller. Cheapest when
+ * want is a row of cells: then each is decoded once. The cache hides behind it. */
 typedef iip_status iip_fetch_fn(void *ctx, int level, iip_rect want, iip_raster *out, iip_error *e);
 
-/* Builds the chain for a resolved request: top delivers exactly what enc takes (sample, 1/3 bands, or 2/4 where it takes alpha),
- * turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: all bands are kept. */
+/* Builds the chain for a resolved request: top delivers exactly what enc takes (sample, 1/3 bands, or 2/4 where it
+ * takes alpha), turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: all bands are kept. */
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
                               iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e);
 
-/* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is nothing to do.
- * Files have the function's name. */
+/* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is
+ * nothing to do. Files have the function's name. */
 /* level.c: strips of the window's pixel cover [floor(x), ceil(x+w)) on the level, as tall as a row of cells allows. */
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
-/* colour.c: any space and sample to 8-bit grey or RGB, alpha kept. Integers are left-aligned in their samples; of a multiband
- * picture the first three bands are taken, or the first. */
+/* colour.c: any space and sample to 8-bit grey or RGB, alpha kept. Integers are left-aligned in their samples; of a
+ * multiband picture the first three bands are taken, or the first. */
 iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_budget *b, apr_pool_t *p, iip_error *e);
-/* scale.c: win (relative to the rows' first pixel) to w x h. filter: an IIP_INTERPOLATE_ value. Alpha-weighted. Edges of
- * the window are its own: nothing bleeds in from outside. U8 (later also U16, F32). */
+/* scale.c: win (relative to the rows' first pixel) to w x h. filter: an IIP_INTERPOLATE_ value. Alpha-weighted. Edges
+ * of the window are its own: nothing bleeds in from outside. U8 (later also U16, F32). */
 iip_stage_t *iip_stage_scale(iip_stage_t *up, const iip_window *win, int64_t w, int64_t h, int filter, int alpha,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
 /* tone.c: one operation, in place where the number of bands stays. */
