@@ -137,7 +137,7 @@ def fuzz(s):
 
 
 def pytest(s, mpm, *words, env=None):
-    rc, out = s.run(PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--mpm", mpm, *words, env=env, timeout=1200)
+    rc, out = s.run(PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--mpm=" + mpm, *words, env=env, timeout=1200)
     s.counted("http under " + mpm, rc, out, closing(out))
 
 
@@ -146,7 +146,7 @@ def asan(s):
     if not sanitized(s):
         return
     s.units("build/asan", env=SANITIZE)
-    pytest(s, "event", "-m", "not slow", *["tests/http/test_%s.py" % f for f in ("vectors", "names", "files", "pixels")],
+    pytest(s, "event", "-m", "not slow", *["tests/http/test_%s.py" % f for f in ("vectors", "uri", "names", "files", "answers", "pixels", "stability")],
            env={"IIP_BUILD": "build/asan", "IIP_ASAN": "1"})
 
 

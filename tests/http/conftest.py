@@ -3,7 +3,7 @@
 
 IIP_BUILD   build folder that holds mod_iip.so (default build)
 IIP_ASAN    1: that module is a sanitizer build; httpd runs with -X and the compiler's libraries preloaded
-IIP_WORK    folder for servers and pictures (default build/http, or one below /tmp where httpd's user cannot reach that)
+IIP_WORK    folder for servers and their files (default build/http; a temporary one where httpd's user cannot reach that)
 
 A test gets servers from `serve(configuration)`: equal configurations share one. After each test the error logs of the
 servers it used must hold no line at warn or above, but those matched by `@pytest.mark.log(regex, ...)`, and never a
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import OrderedDict
 
 import pytest
@@ -62,15 +63,14 @@ def mpm(request):
 @pytest.fixture(scope="session")
 def work():
     """A folder that httpd's user can reach."""
-    w = os.environ.get("IIP_WORK")
-    if not w:
-        os.makedirs(BUILD, exist_ok=True)
-        w = os.path.join(httpd.TOP, "build", "http")
-        if not httpd.reachable(os.path.join(httpd.TOP, "build")):
-            w = "/tmp/mod_iip-" + hashlib.sha1(httpd.TOP.encode()).hexdigest()[:12]
-    os.makedirs(w, exist_ok=True)
+    own = os.environ.get("IIP_WORK") or os.path.join(httpd.TOP, "build", "http")
+    os.makedirs(own, exist_ok=True)
+    os.chmod(own, 0o755)
+    w = own if httpd.reachable(own) else tempfile.mkdtemp(prefix="mod_iip-")
     os.chmod(w, 0o755)
-    return w
+    yield w
+    if w != own:
+        shutil.rmtree(w, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +81,7 @@ def data(work):
     if httpd.reachable(made):
         return made
     there = os.path.join(work, "data")
-    subprocess.run(["rsync", "-aS", made + "/", there + "/"] if shutil.which("rsync") else
-                   ["cp", "-aT", "--sparse=always", made, there], check=True)
+    subprocess.run(["cp", "-aT", "--sparse=always", made, there], check=True)
     return there
 
 
