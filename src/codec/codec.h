@@ -20,6 +20,9 @@ typedef struct {
 
 typedef enum { IIP_GREY, IIP_RGB, IIP_LAB, IIP_CMYK, IIP_MULTIBAND } iip_space;
 
+/* What a profile is to a picture: none (or damaged, or of other colours), the values are sRGB all the same, any other. */
+typedef enum { IIP_ICC_NONE, IIP_ICC_SRGB, IIP_ICC_OTHER } iip_icc_kind;
+
 /* A parsed header. Immutable once published; lives in its own pool. Decoders fill it in stored orientation and leave
  * orientation as the tag says; iip_info_upright() then turns the geometry, and cells.c turns the pixels. */
 typedef struct {
@@ -44,6 +47,9 @@ typedef struct {
     const void *xmp;
     size_t      xmp_len;
     double      res_x, res_y; /* pixels per cm, 0 = unknown */
+    const void *exif;         /* TIFF-structured, without "Exif\0\0" */
+    size_t      exif_len;
+    iip_icc_kind icc_kind; /* not the decoder's: iip_icc_look() */
 } iip_info;
 
 /* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
@@ -116,6 +122,11 @@ typedef struct {
     size_t      xmp_len;
     double      res_x, res_y; /* pixels per cm of the answer, 0 = unknown */
     int         bilevel;      /* pixels are 0 and 255 only: 1 bit where the format has it */
+    /* The answer's own block, as in iip_info: no orientation, no thumbnail; resolution and copyright are in it. */
+    const void *exif;
+    size_t      exif_len;
+    const char *copyright;   /* IIPCopyright, for formats with a place of their own for it; NULL: none */
+    int         compression; /* of TIFF: IIP_TIFF_... of settings.h */
 } iip_enc_opts;
 
 typedef struct iip_writer iip_writer_t;
@@ -130,6 +141,7 @@ typedef struct iip_encoder {
     int64_t     max_side; /* pixels the format can hold */
     int         whole;    /* all rows at once, or bytes in front depend on those behind: the core collects them */
     int         cost;     /* bytes a pixel it then holds */
+    int         no_icc;   /* has no place for a colour profile: colours are converted to sRGB */
     /* shape: w, h, bands, sample; px unused. */
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);
@@ -148,6 +160,10 @@ const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower 
 const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
 /* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, or the table is full. */
 int iip_decoder_add(const iip_decoder *d);
+
+/* meta.c. The text under a tag of the first directory of an EXIF block (Artist 315, Copyright 33432, ...), not ended by NUL;
+ * NULL if there is none. */
+const char *iip_exif_text(const void *exif, size_t n, unsigned tag, size_t *len);
 
 /* icc.c: 1 if a profile is sound, fits a picture of so many colour bands (1 or 3), and is not plain sRGB: worth sending. */
 int iip_icc_worth(const void *icc, size_t n, int colours);
