@@ -142,7 +142,7 @@ static int answer_line(tool *t, const char *line, apr_pool_t *p)
         fwrite(a.body, 1, a.len, t->out);
     fflush(t->out);
     fprintf(stderr, "%d %s %" APR_SIZE_T_FMT " %s%s%s%s%s\n", a.status, a.mime, a.len, line, *a.error ? " " : "",
-            a.error, e.detail[0] ? ": " : "", e.detail);
+            a.error, *a.error && e.detail[0] ? ": " : "", *a.error ? e.detail : "");
     if (t->times)
         fprintf(stderr, "  open %.3f decode %.3f process %.3f encode %.3f ms, %.1f MB\n", (double)b.spent.open / 1e3,
                 (double)b.spent.decode / 1e3, (double)b.spent.process / 1e3, (double)b.spent.encode / 1e3,
