@@ -213,8 +213,9 @@ static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
 }
 
 /* What httpd says to a GET of this (encoded) path. OK: *sub, whose place's settings now hold; else the status that is
- * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found. The sub-request
- * lives as long as r: settings out of a .htaccess lie in its pool. */
+ * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found; a mapped folder is
+ * never ours, even where mod_dir would redirect to it (R4a). The sub-request lives as long as r: settings out of a
+ * .htaccess lie in its pool. */
 static int look_up(iipd_request *q, const char *path, request_rec **sub)
 {
     request_rec *r = q->r, *found;
@@ -222,6 +223,8 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
     const char *place;
 
     found = *sub = ap_sub_req_lookup_uri(path, r, NULL);
+    if (!root && found->finfo.filetype == APR_DIR)
+        return DECLINED;
     if (found->status != HTTP_OK) {
         r->err_headers_out = apr_table_overlay(r->pool, r->err_headers_out, found->err_headers_out);
         if ((place = apr_table_get(found->headers_out, "Location")))
