@@ -329,6 +329,7 @@ static void encoder_options(const image_job *j, iip_enc_opts *o)
 
     memset(o, 0, sizeof *o);
     o->quality = rq->quality;
+    o->compression = set->tiff_compression;
     o->res_x = i->res_x * (double)rq->out_w / (double)rq->src.w;
     o->res_y = i->res_y * (double)rq->out_h / (double)rq->src.h;
     for (int n = 0; n < rq->op_count; n++)

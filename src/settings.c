@@ -14,6 +14,7 @@
 enum {
     KIND_ROOT,
     KIND_WORD,
+    KIND_CODING,
     KIND_FLAG,
     KIND_COLOUR,
     KIND_VERSIONS,
@@ -36,7 +37,7 @@ const iip_directive iip_directives[] = {IIP_SETTINGS(ROW){0}};
 const iip_directive iip_server_directives[] = {IIP_SERVER_SETTINGS(ROW){0}};
 #undef OF
 
-const char iip_setting_unbuilt[] = "this build has no such output format";
+const char iip_setting_unbuilt[] = "this build does not write that";
 
 /* What IIPQuality may name, built or not. */
 static const char *const format_names[IIP_FMT_COUNT] = {
@@ -302,6 +303,18 @@ static const char *set_word(void *member, const words *w)
     return wrong(w);
 }
 
+/* A word for how TIFF is compressed */
+static const char *set_coding(void *member, const words *w)
+{
+    const char *bad = set_word(member, w);
+
+    if (!bad && !iip_tiff_writes(*(int *)member)) {
+        *(int *)member = IIP_TIFF_DEFLATE;
+        bad = iip_setting_unbuilt;
+    }
+    return bad;
+}
+
 static const char *set_flag(void *member, const words *w)
 {
     int on = !apr_cstr_casecmp(w->argv[0], "on");
@@ -464,8 +477,8 @@ static const char *set_nets(void *member, const words *w)
 static setter *const setters[] = {
     [KIND_ROOT] = set_root,         [KIND_WORD] = set_word,       [KIND_FLAG] = set_flag,   [KIND_COLOUR] = set_colour,
     [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality, [KIND_LOWER] = set_lower, [KIND_PAIR] = set_pair,
-    [KIND_NUMBER] = set_number,     [KIND_TIME] = set_time,       [KIND_TEXT] = set_text,   [KIND_URL] = set_url,
-    [KIND_LIST] = set_list,         [KIND_NETS] = set_nets,
+    [KIND_NUMBER] = set_number,     [KIND_CODING] = set_coding,   [KIND_TIME] = set_time,   [KIND_TEXT] = set_text,
+    [KIND_URL] = set_url,           [KIND_LIST] = set_list,       [KIND_NETS] = set_nets,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

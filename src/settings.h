@@ -32,6 +32,7 @@ typedef struct {
 
 enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_STRIP };
+enum { IIP_TIFF_NONE, IIP_TIFF_LZW, IIP_TIFF_DEFLATE, IIP_TIFF_JPEG, IIP_TIFF_WEBP, IIP_TIFF_ZSTD };
 enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
 
 /* X(directive, member, KIND, scope, default, key, arguments, help)
@@ -46,7 +47,12 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIIFBare, bare, WORD, H, "", N, "file|redirect|none",                                                            \
       "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to info.json (default "     \
       "with it) or `none` (403)")                                                                                      \
-    X(IIPQuality, quality, QUALITY, H, "", N, "format n", "quality of an output format: jpeg 1-100 (75), png 0-9 (1)") \
+    X(IIPQuality, quality, QUALITY, H, "", N, "format n",                                                              \
+      "quality of an output format: jpeg 1-100 (75), png 0-9 (1), tiff: what its compression takes, deflate 0-9 (1), " \
+      "zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless)")                                                \
+    X(IIPTIFFCompression, tiff_compression, CODING, H, "deflate", K, "none|lzw|deflate|jpeg|webp|zstd",                \
+      "compression of TIFF answers; deflate where it cannot hold the samples (deep or transparent ones as JPEG), or "  \
+      "where libtiff lacks it")                                                                                        \
     X(IIPProfile, profile, WORD, H, "embed", K, "embed|strip", "colour profile of the source: sent along or dropped")  \
     X(IIPMaxICC, max_icc, LOWER, H, "64K", K, "bytes", "largest colour profile sent along")                            \
     X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
@@ -81,6 +87,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 
 #define IIP_C_ROOT                                      const iip_root *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
+#define IIP_C_CODING                                    int /* likewise */
 #define IIP_C_FLAG                                      int /* -1 unset */
 #define IIP_C_COLOUR                                    int /* 0xrrggbb, -1 unset */
 #define IIP_C_VERSIONS                                  int /* digits in order of preference: "3 2" = 32; -1 unset */
@@ -122,7 +129,8 @@ void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_s
  * control octets, 1 KiB). */
 const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
                             apr_pool_t *p);
-/* The message (compare the pointer) for an output format that exists but is not built in: worth a warning, no refusal.
+/* The message (compare the pointer) for an output format or compression that exists but is not built in: worth a
+ * warning, no refusal.
  */
 extern const char iip_setting_unbuilt[];
 /* Defaults filled in for what is unset: what a request works with. May be called any number of times from any thread

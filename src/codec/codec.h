@@ -115,7 +115,7 @@ typedef struct iip_sink {
 } iip_sink;
 
 typedef struct {
-    int         quality; /* in the encoder's range */
+    int         quality; /* in the encoder's range; -1 if that is its default */
     const void *icc;
     size_t      icc_len; /* 0 = none */
     const void *xmp;
@@ -135,7 +135,7 @@ typedef struct iip_encoder {
     int         abi;
     iip_format  format;
     const char *name, *ext, *mime; /* "jpeg", "jpg", "image/jpeg" */
-    int         q_min, q_max, q_default;
+    int         q_min, q_max, q_default; /* default -1: the encoder chooses by the other options */
     unsigned    samples;  /* bit set 1u << iip_sample it accepts */
     int         alpha;    /* takes 2 and 4 bands; else the pipeline flattens to 1 or 3 */
     int64_t     max_side; /* pixels the format can hold */
@@ -158,6 +158,8 @@ const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n);
 const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not built */
 const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
 const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
+/* tiff_write.c: 1 if libtiff here has that compression, an IIP_TIFF_ value. */
+int iip_tiff_writes(int compression);
 /* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, or the table is full. */
 int iip_decoder_add(const iip_decoder *d);
 

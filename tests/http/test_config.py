@@ -18,6 +18,7 @@ BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
     "IIPQuality": ["", "jpeg", "jpeg 0", "jpeg 101", "jpeg x", "bmp 5", "png 10", "png -1", "jpeg 80 80", "80"],
+    "IIPTIFFCompression": ["", "zip", "lzw 5"],
     "IIPProfile": ["", "keep"],
     "IIPMaxICC": ["", "-1", "x", "1.5K", "99999999999999999999"],
     "IIPBackground": ["", "fff", "12345", "gggggg", "#ffffff00", "0x1234", "1234567"],

@@ -35,6 +35,20 @@ static const char *describe(const char *accept, const iip_info *info)
     return text;
 }
 
+/* "key":["jpg",...], of what this build writes, extra: beyond level 2; nothing at all if that is none. */
+static const char *formats(const char *key, int extra)
+{
+    const char *list = "";
+    const iip_encoder *enc;
+
+    for (int i = 0; (enc = iip_encoder_at(i)); i++)
+        if (!extra || (strcmp(enc->ext, "jpg") && strcmp(enc->ext, "png")))
+            list = apr_pstrcat(pool, list, *list ? ",\"" : "\"", enc->ext, "\"", NULL);
+    return *list ? apr_psprintf(pool, "\"%s\":[%s],", key, list) : "";
+}
+
+#define TEXT(...) apr_pstrcat(pool, __VA_ARGS__, NULL)
+
 static void test_info_3(void **state) /* R36 to R39 */
 {
     iip_info info = pyramid(3073, 2000, 256, 0);
@@ -42,15 +56,19 @@ static void test_info_3(void **state) /* R36 to R39 */
     fresh(32);
     assert_string_equal(
         describe(NULL, &info),
-        "{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
-        "/a%20b.tif\",\"type\":\"ImageService3\","
-        "\"protocol\":\"http://iiif.io/api/"
-        "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":5000,"
-        "\"maxArea\":25000000,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":768,"
-        "\"height\":500},"
-        "{\"width\":1536,\"height\":1000},{\"width\":3073,\"height\":2000}],\"tiles\":[{\"width\":256,\"height\":256,"
-        "\"scaleFactors\":[1,2,4,8,16]}],\"extraQualities\":[\"color\",\"gray\",\"bitonal\"],\"extraFeatures\":["
-        "\"rotationArbitrary\",\"mirroring\",\"sizeUpscaling\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}");
+        TEXT("{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
+             "/a%20b.tif\",\"type\":\"ImageService3\","
+             "\"protocol\":\"http://iiif.io/api/"
+             "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":5000,"
+             "\"maxArea\":25000000,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":"
+             "768,"
+             "\"height\":500},"
+             "{\"width\":1536,\"height\":1000},{\"width\":3073,\"height\":2000}],\"tiles\":[{\"width\":256,\"height\":"
+             "256,"
+             "\"scaleFactors\":[1,2,4,8,16]}],",
+             formats("extraFormats", 1),
+             "\"extraQualities\":[\"color\",\"gray\",\"bitonal\"],\"extraFeatures\":["
+             "\"rotationArbitrary\",\"mirroring\",\"sizeUpscaling\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}"));
     assert_string_equal(mime, "application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\"");
     assert_string_equal(vary, "Accept");
     assert_null(link_value);
@@ -64,15 +82,18 @@ static void test_info_3(void **state) /* R36 to R39 */
     info.tiled = 0;
     assert_string_equal(
         describe(NULL, &info),
-        "{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
-        "/a%20b.tif\",\"type\":\"ImageService3\","
-        "\"protocol\":\"http://iiif.io/api/"
-        "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":1000,"
-        "\"maxHeight\":600,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":768,"
-        "\"height\":500}],"
-        "\"tiles\":[{\"width\":512,\"height\":512,\"scaleFactors\":[1,2,4,8]}],\"extraQualities\":[\"gray\","
-        "\"bitonal\"],"
-        "\"extraFeatures\":[\"rotationArbitrary\",\"mirroring\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}");
+        TEXT(
+            "{\"@context\":\"http://iiif.io/api/image/3/context.json\",\"id\":\"" BASE
+            "/a%20b.tif\",\"type\":\"ImageService3\","
+            "\"protocol\":\"http://iiif.io/api/"
+            "image\",\"profile\":\"level2\",\"width\":3073,\"height\":2000,\"maxWidth\":1000,"
+            "\"maxHeight\":600,\"sizes\":[{\"width\":192,\"height\":125},{\"width\":384,\"height\":250},{\"width\":768,"
+            "\"height\":500}],"
+            "\"tiles\":[{\"width\":512,\"height\":512,\"scaleFactors\":[1,2,4,8]}],",
+            formats("extraFormats", 1),
+            "\"extraQualities\":[\"gray\","
+            "\"bitonal\"],"
+            "\"extraFeatures\":[\"rotationArbitrary\",\"mirroring\",\"profileLinkHeader\",\"canonicalLinkHeader\"]}"));
 }
 
 static void test_info_2(void **state) /* R41 */
@@ -82,18 +103,19 @@ static void test_info_2(void **state) /* R41 */
     fresh(2);
     assert_string_equal(
         describe(NULL, &info),
-        "{\"@context\":\"http://iiif.io/api/image/2/context.json\",\"@id\":\"" BASE
-        "/a%20b.tif\",\"@type\":\"iiif:Image\","
-        "\"protocol\":\"http://iiif.io/api/"
-        "image\",\"width\":1200,\"height\":800,\"sizes\":[{\"width\":300,\"height\":200},"
-        "{\"width\":600,\"height\":400},{\"width\":1200,\"height\":800}],\"tiles\":[{\"width\":512,\"height\":512,"
-        "\"scaleFactors\":[1,2,4]}],\"profile\":[\"http://iiif.io/api/image/2/"
-        "level2.json\",{\"formats\":[\"jpg\",\"png\"],"
-        "\"qualities\":[\"default\",\"color\",\"gray\",\"bitonal\"],\"supports\":[\"sizeAboveFull\","
-        "\"sizeByDistortedWh\",\"sizeByWh\","
-        "\"regionSquare\",\"rotationArbitrary\",\"mirroring\",\"canonicalLinkHeader\",\"profileLinkHeader\"],"
-        "\"maxWidth\":5000,"
-        "\"maxArea\":25000000}]}");
+        TEXT("{\"@context\":\"http://iiif.io/api/image/2/context.json\",\"@id\":\"" BASE
+             "/a%20b.tif\",\"@type\":\"iiif:Image\","
+             "\"protocol\":\"http://iiif.io/api/"
+             "image\",\"width\":1200,\"height\":800,\"sizes\":[{\"width\":300,\"height\":200},"
+             "{\"width\":600,\"height\":400},{\"width\":1200,\"height\":800}],\"tiles\":[{\"width\":512,\"height\":512,"
+             "\"scaleFactors\":[1,2,4]}],\"profile\":[\"http://iiif.io/api/image/2/"
+             "level2.json\",{",
+             formats("formats", 0),
+             "\"qualities\":[\"default\",\"color\",\"gray\",\"bitonal\"],\"supports\":[\"sizeAboveFull\","
+             "\"sizeByDistortedWh\",\"sizeByWh\","
+             "\"regionSquare\",\"rotationArbitrary\",\"mirroring\",\"canonicalLinkHeader\",\"profileLinkHeader\"],"
+             "\"maxWidth\":5000,"
+             "\"maxArea\":25000000}]}"));
     assert_string_equal(mime, "application/json");
     assert_string_equal(link_value,
                         "<http://iiif.io/api/image/2/context.json>;rel=\"http://www.w3.org/ns/json-ld#context\";"
@@ -112,10 +134,12 @@ static void test_info_1(void **state) /* R42 */
     fresh(1);
     assert_string_equal(
         describe(NULL, &info),
-        "{\"@context\":\"http://library.stanford.edu/iiif/image-api/1.1/context.json\",\"@id\":\"" BASE
-        "/a%20b.tif\",\"width\":1200,\"height\":800,\"scale_factors\":[1,2,4],\"tile_width\":512,"
-        "\"tile_height\":512,\"formats\":[\"jpg\",\"png\"],\"qualities\":[\"native\",\"color\",\"grey\",\"bitonal\"],"
-        "\"profile\":\"http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2\"}");
+        TEXT("{\"@context\":\"http://library.stanford.edu/iiif/image-api/1.1/context.json\",\"@id\":\"" BASE
+             "/a%20b.tif\",\"width\":1200,\"height\":800,\"scale_factors\":[1,2,4],\"tile_width\":512,"
+             "\"tile_height\":512,",
+             formats("formats", 0),
+             "\"qualities\":[\"native\",\"color\",\"grey\",\"bitonal\"],"
+             "\"profile\":\"http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2\"}"));
 }
 
 static void assert_holds(const char *text, const char *part)

@@ -80,6 +80,8 @@ static void test_words_taken(void **state)
         "IIPQuality jpeg 1",
         "IIPQuality JPEG 100",
         "IIPQuality png 0",
+        "IIPQuality tiff 100",
+        "IIPTIFFCompression LZW",
         "IIPProfile strip",
         "IIPMaxICC 0",
         "IIPMaxICC 64k",
@@ -128,6 +130,10 @@ static void test_words_refused(void **state)
         "IIPQuality jpeg 75x",
         "IIPQuality jpeg -1",
         "IIPQuality jpg 75",
+        "IIPQuality tiff 101",
+        "IIPTIFFCompression",
+        "IIPTIFFCompression zip",
+        "IIPTIFFCompression lzw 5",
         "IIPQuality gifs 1",
         "IIPMaxICC 64K 64K",
         "IIPMaxICC 64KB",
@@ -398,9 +404,11 @@ static void test_unbuilt_format_is_told_apart(void **state)
 
 static void test_line_shows_what_changes_bytes(void **state)
 {
-    static const char *const changes[] = {"IIPProfile strip", "IIPMaxICC 1K", "IIPBackground 000000",
-                                          "IIPInterpolation nearest", "IIPPassthrough off"};
+    static const char *const changes[] = {"IIPProfile strip",         "IIPMaxICC 1K",       "IIPBackground 000000",
+                                          "IIPInterpolation nearest", "IIPPassthrough off", "IIPTIFFCompression zstd"};
     static const char *const same[] = {"IIPMaxSize 77", "IIPCORS none", "IIPTimeout 1s", "IIPCacheControl x"};
+    static const char all[] = ";tiff_compression=2;profile=0;max_icc=65536,65536;background=16777215;interpolation=2;"
+                              "passthrough=1";
     iip_settings s, raw;
     char plain[512], line[512];
     size_t n, m;
@@ -408,8 +416,8 @@ static void test_line_shows_what_changes_bytes(void **state)
     iip_settings_unset(&raw);
     iip_settings_effective(&s, &raw);
     n = iip_settings_line(&s, plain, 0, sizeof plain);
-    assert_int_equal(n, strlen(";profile=0;max_icc=65536,65536;background=16777215;interpolation=2;passthrough=1"));
-    assert_memory_equal(plain, ";profile=0;max_icc=65536,65536;background=16777215;interpolation=2;passthrough=1", n);
+    assert_int_equal(n, strlen(all));
+    assert_memory_equal(plain, all, n);
     for (size_t room = 0; room <= n; room++)
         assert_int_equal(iip_settings_line(&s, line, 0, room), room);
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
