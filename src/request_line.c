@@ -34,6 +34,28 @@ __attribute__((format(printf, 4, 5))) static size_t put(char *out, size_t at, si
     return n < 0 || (size_t)n >= room - at ? room : at + (size_t)n;
 }
 
+static size_t line_int(char *out, size_t at, size_t room, const char *name, const int *v)
+{
+    return put(out, at, room, ";%s=%d", name, *v);
+}
+
+static size_t line_lower(char *out, size_t at, size_t room, const char *name, const iip_lower *v)
+{
+    iip_pair pair = iip_lower_value(v);
+
+    return put(out, at, room, ";%s=%" PRId64 ",%" PRId64, name, pair.a, pair.b);
+}
+
+#define LINE_N(m)
+#define LINE_K(m)                                 at = _Generic(set->m, int : line_int, iip_lower : line_lower)(out, at, room, #m, &set->m);
+#define LINE(d, m, KIND, s, def, key, args, help) LINE_##key(m)
+
+size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room)
+{
+    IIP_SETTINGS(LINE)
+    return at;
+}
+
 size_t iip_request_line(const iip_request *rq, char *out, size_t room)
 {
     const iip_rect *r = &rq->src;
