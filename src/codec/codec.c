@@ -2,6 +2,7 @@
  * What all codecs share: sizes of samples, memory that grows with the input, a parsed header turned upright. */
 #include "codec/codec.h"
 #include <stdlib.h>
+#include <string.h>
 
 size_t iip_sample_size(iip_sample s)
 {
@@ -29,6 +30,41 @@ void *iip_codec_alloc(size_t n, apr_pool_t *p, iip_error *e)
     *mem = 0; /* or gcc sees uninitialised memory handed on */
     apr_pool_cleanup_register(p, mem, give_back, apr_pool_cleanup_null);
     return mem;
+}
+
+void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip_error *e)
+{
+    void *mem;
+
+    /* First, so that no length of a header allocates more than there is. */
+    if (off < 0 || off > s->id.size || (uint64_t)(s->id.size - off) < n) {
+        iip_fail(e, IIP_E_CORRUPT, 0, "the file ends too early");
+        return NULL;
+    }
+    mem = iip_codec_alloc(n, p, e);
+    return mem && s->read(s, mem, n, off, e) == IIP_OK ? mem : NULL;
+}
+
+#define CELL_BYTES (2 << 20)
+
+void iip_level_rows(iip_level *l, int64_t w, int64_t h, size_t pixel, int step)
+{
+    int64_t rows = CELL_BYTES / w / (int64_t)pixel / step * step;
+
+    rows = rows > step ? rows : step;
+    *l = (iip_level){w, h, w, rows < h ? rows : h};
+}
+
+iip_status iip_raster_cut(const iip_raster *all, iip_rect want, iip_raster *out, iip_error *e)
+{
+    const size_t pixel = (size_t)all->bands * iip_sample_size(all->sample);
+
+    if (want.x < 0 || want.y < 0 || want.w < 1 || want.h < 1 || want.x > all->w - want.w || want.y > all->h - want.h)
+        return iip_fail(e, IIP_E_RANGE, 0, "no such rectangle");
+    for (int64_t y = 0; y < want.h; y++)
+        memcpy(out->px + (size_t)y * out->stride, all->px + (size_t)(want.y + y) * all->stride + (size_t)want.x * pixel,
+               (size_t)want.w * pixel);
+    return IIP_OK;
 }
 
 static void swap(int64_t *a, int64_t *b)

@@ -68,6 +68,15 @@ size_t iip_sample_size(iip_sample s); /* bytes */
 /* malloc freed by a cleanup of p, for what grows with the input. NULL: *e is IIP_E_MEMORY. */
 void *iip_codec_alloc(size_t n, apr_pool_t *p, iip_error *e);
 
+/* For formats without tiles. The level's cells are full-width and some 2 MiB, a multiple of step rows tall. */
+void iip_level_rows(iip_level *l, int64_t w, int64_t h, size_t pixel, int step);
+/* Copies want out of a picture that was decoded as a whole. IIP_E_RANGE if it lies outside. */
+iip_status iip_raster_cut(const iip_raster *all, iip_rect want, iip_raster *out, iip_error *e);
+/* n bytes of the file in memory of p (iip_codec_alloc), or NULL with *e filled: IIP_E_CORRUPT if the file is shorter. */
+void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip_error *e);
+#define IIP_READ_ICC ((size_t)4 << 20) /* larger profiles and XMP are left out by readers */
+#define IIP_READ_XMP ((size_t)1 << 20)
+
 /* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
 typedef struct {
     const void *mem;

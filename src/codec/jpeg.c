@@ -20,10 +20,8 @@
 #define MAX_SCANS    100
 #define ROWS         8    /* asked of libjpeg at once */
 #define HEADER_FILLS 1024 /* buffers read before the first scan: 64 MiB */
-#define CELL_BYTES   (2 << 20)
-#define CELL_ROWS    32 /* a cell begins where blocks begin, whatever the sampling */
+#define CELL_ROWS    32   /* a cell begins where blocks begin, whatever the sampling */
 #define MAX_LEVEL    3
-#define MAX_ICC      (4 << 20)
 #define ICC_PARTS    255
 
 static const char icc_name[] = "ICC_PROFILE", exif_name[] = "Exif\0", xmp_name[] = "http://ns.adobe.com/xap/1.0/";
@@ -330,7 +328,7 @@ static iip_status fetch(iip_reader_t *r, const place *part, int parts, const voi
 
     for (int i = 0; i < parts; i++)
         n += part[i].n;
-    if (n == 0 || n > MAX_ICC)
+    if (n == 0 || n > IIP_READ_ICC)
         return IIP_OK; /* left out */
     if (!(mem = iip_codec_alloc(n, p, e)))
         return e->status;
@@ -360,17 +358,8 @@ static iip_status jpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
 
     out->levels = levels(r);
     out->virtual_from = 1;
-    for (int k = 0; k < out->levels; k++) {
-        iip_level *l = &out->level[k];
-        int64_t rows;
-
-        l->w = l->tile_w = scaled(r->w, k);
-        l->h = scaled(r->h, k);
-        rows = CELL_BYTES / (l->w * r->bands) / CELL_ROWS * CELL_ROWS;
-        l->tile_h = rows > CELL_ROWS ? rows : CELL_ROWS;
-        if (l->tile_h > l->h)
-            l->tile_h = l->h;
-    }
+    for (int k = 0; k < out->levels; k++)
+        iip_level_rows(&out->level[k], scaled(r->w, k), scaled(r->h, k), (size_t)r->bands, CELL_ROWS);
     out->pages = out->layers = 1;
     out->bands = r->bands;
     out->bits = 8;

@@ -3,15 +3,21 @@
 #include "codec/codec.h"
 #include <string.h>
 
-extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg;
-extern const iip_encoder iip_encoder_jpeg, iip_encoder_png, iip_encoder_tiff;
+extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg, iip_decoder_webp;
+extern const iip_encoder iip_encoder_jpeg, iip_encoder_png, iip_encoder_webp, iip_encoder_tiff;
 
 #define MAX_DECODERS 32
 
 /* Other modules' rows are put in front of the empty ones, by iip_decoder_add(). */
-static const iip_decoder *decoders[MAX_DECODERS + 1] = {&iip_decoder_tiff, &iip_decoder_jpeg};
+static const iip_decoder *decoders[MAX_DECODERS + 1] = {
+    &iip_decoder_tiff,
+    &iip_decoder_jpeg,
+    &iip_decoder_webp,
+};
 
-static const iip_encoder *const encoders[] = {&iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_tiff, NULL};
+static const iip_encoder *const encoders[] = {
+    &iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_webp, &iip_encoder_tiff, NULL,
+};
 
 const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n)
 {
