@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+from httpd import TOP
+
 WALLPAPERS = '/usr/share/wallpapers'
 PHOTOGRAPHS = ('Path', 'EveningGlow', 'FallenLeaf', 'OneStandsOut', 'BytheWater', 'ColorfulCups', 'Kite', 'ColdRipple',
                'summer_1am', 'DarkestHour', 'Grey')  # the package's other pictures are drawn; Grey is gray
@@ -26,7 +28,8 @@ def pyramid(compression, *options):
 
 
 def vips(*args):
-    done = subprocess.run(('vips',) + args, capture_output=True, text=True, env=dict(os.environ, VIPS_WARNING='1'))
+    temporary = os.path.join(TOP, 'build')  # what an interrupted vips leaves lies where all the rest lies
+    done = subprocess.run(('vips',) + args, capture_output=True, text=True, env=dict(os.environ, VIPS_WARNING='1', TMPDIR=temporary))
     if done.returncode:
         sys.exit(f'vips {" ".join(args)}:\n{done.stderr}')
 
