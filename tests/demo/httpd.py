@@ -27,7 +27,8 @@ def account():
     if os.geteuid() != 0:
         return None
     owner = os.stat(TOP).st_uid
-    return pwd.getpwuid(owner) if owner else pwd.getpwnam('www-data')
+    known = [who for who in pwd.getpwall() if who.pw_uid == owner != 0]
+    return known[0] if known else pwd.getpwnam('www-data')
 
 
 def reads(who, path):
