@@ -63,7 +63,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     const iip_encoder *enc = iip_encoder_find(rq->format);
     const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
     const int quarter = fmod(rq->rotate, 90) == 0;
-    const int64_t bands = (info->space == IIP_GREY ? 1 : 3) + (info->alpha || !quarter);
+    const int64_t bands = ((info->space == IIP_GREY ? 1 : 3) + (info->alpha || !quarter)) *
+                          (int64_t)iip_sample_size(iip_request_sample(rq, info)); /* bytes of them */
     iip_rect c = cover(rq, info);
     int64_t rows, w, h, sum, answer;
 
@@ -85,7 +86,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
         sum = plus(sum, times(answer, enc->cost));
     else if (!iip_request_streams(rq))
         sum = plus(sum, times(answer, bands));
-    return plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
+    sum = plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
+    return plus(sum, (int64_t)(info->level_hold[rq->level] < MUCH ? info->level_hold[rq->level] : MUCH));
 }
 
 int iip_request_streams(const iip_request *rq)

@@ -110,7 +110,7 @@ void iip_turn_copy(const iip_raster *in, iip_rect from, int orientation, iip_ras
 void iip_cells_done(iip_cells *c, int good)
 {
     if (c->lease)
-        iip_readers_give(c->readers, c->lease, good, c->info->hold);
+        iip_readers_give(c->readers, c->lease, good, c->info->hold + c->held);
     c->lease = NULL;
 }
 
@@ -121,6 +121,7 @@ static iip_status decode(iip_cells *c, int level, iip_rect want, iip_raster *out
 
     if (!c->lease && (rv = iip_readers_take(c->readers, c->src, c->page, c->lim, &c->lease, e)) != IIP_OK)
         return rv;
+    c->held = c->info->level_hold[level];
     t0 = apr_time_now();
     rv = c->lease->dec->read(c->lease->reader, level, want, c->layers, out, e);
     c->budget->spent.decode += apr_time_now() - t0;

@@ -17,6 +17,7 @@ typedef struct {
     apr_pool_t *pool;
     int page, layers;
     iip_lease *lease; /* NULL at first */
+    size_t held;      /* by the reader for the level it read last */
     uint64_t decoded; /* source pixels decoded so far */
 } iip_cells;
 

@@ -40,6 +40,7 @@ typedef struct {
     int         orientation; /* EXIF/TIFF 1..8 */
     int         layers;
     size_t      hold;      /* bytes a reader keeps for any read at all (a progressive JPEG's coefficients), 0 = none */
+    size_t      level_hold[IIP_MAX_LEVELS]; /* and besides while it reads that level */
     double      decode_cost; /* relative to a baseline JPEG pixel; 1 = same */
     const float *min, *max; /* per band, or NULL */
     const void *icc;
