@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import fcntl
 import html
+import http.client
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ import signal
 import string
 import sys
 import urllib.parse
-import urllib.request
 
 import npm
 import samples
@@ -141,23 +141,24 @@ def serve(extra={}, more=lambda parts: ''):
         yield server
 
 
-def fetch(url):
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return answer.headers.get_content_type(), answer.read()
-
-
-def look(url):
-    """--once: page, viewer, information and one tile of each picture are there. Returns the number of failures."""
+def look(server):
+    """--once: page, viewer, information and tiles of each picture are there, over one kept connection, which shows an
+    answer of a wrong length. Returns the number of failures."""
     failed = 0
+    link = http.client.HTTPConnection('127.0.0.1', server.port, timeout=20)
 
     def expect(what, path, kind, good=lambda body: True):
         nonlocal failed
         try:
-            got, body = fetch(url + path)
-            ok = got == kind and good(body)
-            detail = f'{got}, {len(body)} bytes'
-        except OSError as e:
-            ok, detail = False, e
+            link.request('GET', path)
+            answer = link.getresponse()
+            body = answer.read()
+            got = answer.headers.get_content_type()
+            ok = answer.status == 200 and got == kind and good(body)
+            detail = f'{answer.status}, {got}, {len(body)} bytes'
+        except (OSError, http.client.HTTPException) as e:
+            ok, detail = False, repr(e)
+            link.close()
         failed += not ok
         print(f'  {"ok  " if ok else "FAIL"} {what:<12} {path}  ({detail})')
 
@@ -171,7 +172,9 @@ def look(url):
             kind = 'application/ld+json' if base != '/iiif2/' else 'application/json'
             expect('information', service + '/info.json', kind, lambda b: json.loads(b)['width'] >= 2560)
             expect('tile', service + '/512,256,256,256/256,/0/default.jpg', 'image/jpeg', jpeg)
+            expect('edge tile', service + '/2048,1536,512,64/512,/0/default.jpg', 'image/jpeg', jpeg)
             expect('thumbnail', service + '/full/!400,400/0/default.jpg', 'image/jpeg', jpeg)
+    link.close()
     return failed
 
 
@@ -202,7 +205,7 @@ def main():
         prepare(print)
         with serve() as server:
             if once:
-                failed = look(server.url)
+                failed = look(server)
                 if failed:
                     print(server.log())
                 sys.exit(f'{failed} failed' if failed else 0)
