@@ -52,6 +52,14 @@ void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h);
 int64_t iip_request_memory(const iip_request *rq, const iip_info *info);
 int64_t iip_request_pixels(const iip_request *rq, const iip_info *info);
 
+/* request_colour.c. What the samples and colours of a resolved request's answer are comes from the picture's header,
+ * the settings, the format and the operations: all tiles of a picture are alike. */
+/* U8, or with IIPKeepDepth U16, U32 or F32 where the format has it (R30). */
+iip_sample iip_request_sample(const iip_request *rq, const iip_info *info);
+/* What becomes of the picture's profile (R32): dropped, sent along, or its colours turned to sRGB. */
+typedef enum { IIP_ICC_DROP, IIP_ICC_SEND, IIP_ICC_CONVERT } iip_icc_use;
+iip_icc_use iip_request_icc(const iip_request *rq, const iip_info *info);
+
 /* 1 if the answer is sent while it is made (JPEG and PNG over 4 Mpx, architecture section 4). */
 int iip_request_streams(const iip_request *rq);
 #endif

@@ -46,8 +46,17 @@ static size_t line_lower(char *out, size_t at, size_t room, const char *name, co
     return put(out, at, room, ";%s=%" PRId64 ",%" PRId64, name, pair.a, pair.b);
 }
 
+/* Its length first: what a text holds cannot be taken for the next member. */
+static size_t line_text(char *out, size_t at, size_t room, const char *name, const char *const *v)
+{
+    const char *text = *v ? *v : "";
+
+    return put(out, at, room, ";%s=%zu:%s", name, strlen(text), text);
+}
+
 #define LINE_N(m)
-#define LINE_K(m)                                 at = _Generic(set->m, int : line_int, iip_lower : line_lower)(out, at, room, #m, &set->m);
+#define LINE_K(m)                                                                                                      \
+    at = _Generic(set->m, int : line_int, iip_lower : line_lower, const char * : line_text)(out, at, room, #m, &set->m);
 #define LINE(d, m, KIND, s, def, key, args, help) LINE_##key(m)
 
 size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room)

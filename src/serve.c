@@ -4,6 +4,7 @@
  *   info    = header of the picture           cache "info",   filled by a decoder's open + info
  *   output  = encoded answer                  cache "output", filled by a stored tile, or by cells > pipeline > encoder
  *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
+ *   colours = from a profile to sRGB          cache "colour", filled before the pipeline, shared by pictures
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
 #include "serve.h"
@@ -15,6 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
+#define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
+
 /* Places for cold work: `places` requests decode, `line` wait, the rest is refused at once. */
 typedef struct {
     pthread_mutex_t lock;
@@ -23,10 +27,11 @@ typedef struct {
 } gate;
 
 struct iip_server {
-    iip_cache_t *info, *cell, *output;
+    iip_cache_t *info, *cell, *output, *colour;
     iip_readers_t *readers;
     gate gate;
     size_t cell_budget;
+    unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */
 };
 
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
@@ -39,6 +44,9 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     sv->info = iip_cache_create("info", (size_t)set->metadata_cache.a, p);
     sv->cell = iip_cache_create("cell", (size_t)set->cache_size.b, p);
     sv->output = iip_cache_create("output", (size_t)set->cache_size.a, p);
+    sv->colour = iip_cache_create("colour", COLOUR_BUDGET, p);
+    if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
+        return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
     sv->gate.places = (int)(set->max_decodes.a > 0 ? set->max_decodes.a : cores > 0 ? cores : 1);
     sv->gate.line = (int)(set->max_decodes.b >= 0 ? set->max_decodes.b : 4 * sv->gate.places);
@@ -47,7 +55,7 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&sv->gate.freed, &attr);
     pthread_condattr_destroy(&attr);
-    return sv->info && sv->cell && sv->output && sv->readers ? sv : NULL;
+    return sv->info && sv->cell && sv->output && sv->colour && sv->readers ? sv : NULL;
 }
 
 void iip_server_destroy(iip_server_t *sv)
@@ -55,6 +63,7 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->output);
     iip_cache_clear(sv->cell);
     iip_cache_clear(sv->info);
+    iip_cache_clear(sv->colour);
     iip_readers_clear(sv->readers);
     pthread_cond_destroy(&sv->gate.freed);
     pthread_mutex_destroy(&sv->gate.lock);
@@ -148,6 +157,14 @@ static int info_sound(const iip_info *i)
     return 1;
 }
 
+/* What the profile is to the picture. Pictures of one collection have the same one: it is known by its hash. */
+static void look_at_colours(const iip_server_t *sv, iip_info *i)
+{
+    i->icc_kind = iip_icc_look(i);
+    for (int k = 0; k < 2 && i->icc_kind == IIP_ICC_OTHER; k++)
+        i->icc_id[k] = apr_siphash24(i->icc, i->icc_len, sv->secret[k]);
+}
+
 static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
 {
     info_job *j = ctx;
@@ -175,10 +192,11 @@ static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
         return rv;
     }
     iip_info_upright(&v->info);
+    look_at_colours(j->sv, &v->info);
     *out = iip_blob_make(v, sizeof *v, info_free);
     if (!*out)
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for a header");
-    (*out)->cost = 1;
+    (*out)->cost = 1 + (v->info.icc_len + v->info.xmp_len + v->info.exif_len) / HEADER_BYTES;
     return IIP_OK;
 }
 
@@ -325,7 +343,6 @@ static void encoder_options(const image_job *j, iip_enc_opts *o)
     const iip_request *rq = j->rq;
     const iip_info *i = j->info;
     const iip_settings *set = rq->set;
-    int colours = i->bands - i->alpha;
 
     memset(o, 0, sizeof *o);
     o->quality = rq->quality;
@@ -338,14 +355,9 @@ static void encoder_options(const image_job *j, iip_enc_opts *o)
         o->bilevel = 1;
     if (rq->rotate != 0 && rq->rotate != 90 && rq->rotate != 180 && rq->rotate != 270)
         o->bilevel = 0;
-    /* The profile describes the samples as they lie: not after an operation that makes other colours. */
-    if (set->profile == IIP_PROFILE_EMBED && rq->op_count == 0 && (i->space == IIP_GREY || i->space == IIP_RGB)) {
-        int64_t most = iip_lower_value(&set->max_icc).a;
-
-        if ((most == 0 || (int64_t)i->icc_len <= most) && iip_icc_worth(i->icc, i->icc_len, colours)) {
-            o->icc = i->icc;
-            o->icc_len = i->icc_len;
-        }
+    if (iip_request_icc(rq, i) == IIP_ICC_SEND) {
+        o->icc = i->icc;
+        o->icc_len = i->icc_len;
     }
     /* Text about the picture goes with the whole of it, not with each tile. */
     if (rq->src.x == 0 && rq->src.y == 0 && rq->src.w == i->level[0].w && rq->src.h == i->level[0].h) {
@@ -397,7 +409,8 @@ static iip_status collect(const image_job *j, iip_stage_t *top, iip_raster *stri
 }
 
 /* cells > pipeline > encoder > sink. No byte reaches the sink before the first strip is made. */
-static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *enc, iip_sink *k, iip_error *e)
+static iip_status make(const image_job *j, iip_cells *cells, const iip_transform *colours, const iip_encoder *enc,
+                       iip_sink *k, iip_error *e)
 {
     iip_budget *b = j->b;
     iip_enc_opts opts;
@@ -408,7 +421,8 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_encoder *
     apr_time_t t0, t1 = apr_time_now(), decode = b->spent.decode;
     iip_status rv;
 
-    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
+    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, colours, iip_cells_fetch, cells, b, j->pool, e)) !=
+            IIP_OK ||
         (rv = top->next(top, 64, &strip, e)) != IIP_OK || (enc->whole && (rv = collect(j, top, &strip, e)) != IIP_OK))
         return rv;
     encoder_options(j, &opts);
@@ -450,7 +464,8 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     int n;
     iip_status rv;
 
-    if (!rq->set->passthrough || j->info->orientation > 1 || !iip_request_tile(rq, j->info, &tx, &ty))
+    if (!rq->set->passthrough || j->info->orientation > 1 || iip_request_icc(rq, j->info) == IIP_ICC_CONVERT ||
+        !iip_request_tile(rq, j->info, &tx, &ty))
         return IIP_E_FEATURE;
     if ((rv = iip_readers_take(j->sv->readers, j->src, rq->page, j->lim, &lease, e)) != IIP_OK)
         return rv;
@@ -480,12 +495,36 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     return rv;
 }
 
+static iip_status fill_colours(void *ctx, iip_blob **out, iip_error *e)
+{
+    iip_transform *t = iip_transform_make(ctx);
+
+    if (t)
+        *out = iip_blob_make(t, iip_transform_size(t), iip_transform_free);
+    return t && *out ? IIP_OK : iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for tables of colours");
+}
+
+/* *held: NULL where no colours are converted. */
+static iip_status take_colours(const image_job *j, iip_blob **held, iip_error *e)
+{
+    const iip_info *i = j->info;
+    struct {
+        uint64_t id[2], alpha, wide;
+    } key = {{i->icc_id[0], i->icc_id[1]}, i->alpha && i->bands > 1, i->sample != IIP_U8};
+
+    *held = NULL;
+    if (iip_request_icc(j->rq, i) != IIP_ICC_CONVERT)
+        return IIP_OK;
+    return iip_cache_get(j->sv->colour, &key, sizeof key, j->b->until, fill_colours, (void *)i, held, e);
+}
+
 /* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
  */
 static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
 {
     apr_pool_t *outer = j->pool;
     iip_cells cells;
+    iip_blob *colours;
     iip_status rv;
 
     if (apr_pool_create(&j->pool, outer) != APR_SUCCESS) {
@@ -493,7 +532,10 @@ static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_er
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for an answer");
     }
     cells_init(&cells, j);
-    rv = make(j, &cells, enc, k, e);
+    if ((rv = take_colours(j, &colours, e)) == IIP_OK)
+        rv = make(j, &cells, colours ? colours->data : NULL, enc, k, e);
+    if (colours)
+        iip_blob_release(colours);
     if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
     iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);

@@ -15,6 +15,7 @@ enum {
     KIND_ROOT,
     KIND_WORD,
     KIND_CODING,
+    KIND_PROFILE,
     KIND_FLAG,
     KIND_COLOUR,
     KIND_VERSIONS,
@@ -37,7 +38,7 @@ const iip_directive iip_directives[] = {IIP_SETTINGS(ROW){0}};
 const iip_directive iip_server_directives[] = {IIP_SERVER_SETTINGS(ROW){0}};
 #undef OF
 
-const char iip_setting_unbuilt[] = "this build does not write that";
+const char iip_setting_unbuilt[] = "this build cannot do that";
 
 /* What IIPQuality may name, built or not. */
 static const char *const format_names[IIP_FMT_COUNT] = {
@@ -303,6 +304,20 @@ static const char *set_word(void *member, const words *w)
     return wrong(w);
 }
 
+/* Without lcms2 nothing converts: profiles are sent along */
+static const char *set_profile(void *member, const words *w)
+{
+    const char *bad = set_word(member, w);
+
+#ifndef IIP_HAVE_LCMS2
+    if (!bad && *(int *)member == IIP_PROFILE_CONVERT) {
+        *(int *)member = IIP_PROFILE_EMBED;
+        bad = iip_setting_unbuilt;
+    }
+#endif
+    return bad;
+}
+
 /* A word for how TIFF is compressed */
 static const char *set_coding(void *member, const words *w)
 {
@@ -475,10 +490,12 @@ static const char *set_nets(void *member, const words *w)
 }
 
 static setter *const setters[] = {
-    [KIND_ROOT] = set_root,         [KIND_WORD] = set_word,       [KIND_FLAG] = set_flag,   [KIND_COLOUR] = set_colour,
-    [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality, [KIND_LOWER] = set_lower, [KIND_PAIR] = set_pair,
-    [KIND_NUMBER] = set_number,     [KIND_CODING] = set_coding,   [KIND_TIME] = set_time,   [KIND_TEXT] = set_text,
-    [KIND_URL] = set_url,           [KIND_LIST] = set_list,       [KIND_NETS] = set_nets,
+    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
+    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
+    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_NUMBER] = set_number,
+    [KIND_CODING] = set_coding, [KIND_PROFILE] = set_profile,   [KIND_TIME] = set_time,
+    [KIND_TEXT] = set_text,     [KIND_URL] = set_url,           [KIND_LIST] = set_list,
+    [KIND_NETS] = set_nets,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

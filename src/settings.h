@@ -31,7 +31,7 @@ typedef struct {
 } iip_qualities;
 
 enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
-enum { IIP_PROFILE_EMBED, IIP_PROFILE_STRIP };
+enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
 enum { IIP_TIFF_NONE, IIP_TIFF_LZW, IIP_TIFF_DEFLATE, IIP_TIFF_JPEG, IIP_TIFF_WEBP, IIP_TIFF_ZSTD };
 enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
 
@@ -53,8 +53,14 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPTIFFCompression, tiff_compression, CODING, H, "deflate", K, "none|lzw|deflate|jpeg|webp|zstd",                \
       "compression of TIFF answers; deflate where it cannot hold the samples (deep or transparent ones as JPEG), or "  \
       "where libtiff lacks it")                                                                                        \
-    X(IIPProfile, profile, WORD, H, "embed", K, "embed|strip", "colour profile of the source: sent along or dropped")  \
-    X(IIPMaxICC, max_icc, LOWER, H, "64K", K, "bytes", "largest colour profile sent along")                            \
+    X(IIPKeepDepth, keep_depth, FLAG, H, "Off", K, "On|Off",                                                           \
+      "samples of more than 8 bits are kept where the format has them: 16 bits in PNG; 16, 32 and floats in TIFF")     \
+    X(IIPProfile, profile, PROFILE, H, "embed", K, "embed|convert|strip",                                              \
+      "colour profile of the source: sent along, its colours converted to sRGB, or dropped. CMYK, CIELAB and floats "  \
+      "are always converted; an sRGB profile is never sent")                                                           \
+    X(IIPMaxICC, max_icc, LOWER, H, "64K", K, "bytes", "largest colour profile sent along; larger ones are converted") \
+    X(IIPCopyright, copyright, TEXT, H, "", K, "text",                                                                 \
+      "copyright notice put into answers that show the whole picture, in place of the source's own")                   \
     X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
       "behind transparent pixels, empty tiles and turned corners where the format has no alpha")                       \
     X(IIPInterpolation, interpolation, WORD, H, "lanczos", K, "nearest|bilinear|lanczos",                              \
@@ -88,6 +94,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_ROOT                                      const iip_root *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
 #define IIP_C_CODING                                    int /* likewise */
+#define IIP_C_PROFILE                                   int /* likewise */
 #define IIP_C_FLAG                                      int /* -1 unset */
 #define IIP_C_COLOUR                                    int /* 0xrrggbb, -1 unset */
 #define IIP_C_VERSIONS                                  int /* digits in order of preference: "3 2" = 32; -1 unset */
@@ -129,9 +136,8 @@ void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_s
  * control octets, 1 KiB). */
 const char *iip_setting_set(void *conf, const iip_directive *d, int argc, const char *const *argv, int htaccess,
                             apr_pool_t *p);
-/* The message (compare the pointer) for an output format or compression that exists but is not built in: worth a
- * warning, no refusal.
- */
+/* The message (compare the pointer) for what exists but is not built in, an output format, a compression, colours:
+ * worth a warning, no refusal. */
 extern const char iip_setting_unbuilt[];
 /* Defaults filled in for what is unset: what a request works with. May be called any number of times from any thread
  * after iip_settings_init(); no allocation. */

@@ -50,7 +50,8 @@ typedef struct {
     double      res_x, res_y; /* pixels per cm, 0 = unknown */
     const void *exif;         /* TIFF-structured, without "Exif\0\0" */
     size_t      exif_len;
-    iip_icc_kind icc_kind; /* not the decoder's: iip_icc_look() */
+    iip_icc_kind icc_kind; /* these two are not the decoder's: what iip_icc_look() says, */
+    uint64_t icc_id[2];    /* and equal for equal profiles, in one process */
 } iip_info;
 
 /* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
@@ -177,8 +178,8 @@ int iip_decoder_add(const iip_decoder *d);
  * NULL if there is none. */
 const char *iip_exif_text(const void *exif, size_t n, unsigned tag, size_t *len);
 
-/* icc.c: 1 if a profile is sound, fits a picture of so many colour bands (1 or 3), and is not plain sRGB: worth sending. */
-int iip_icc_worth(const void *icc, size_t n, int colours);
+/* icc.c: what info->icc is to the picture, by its contents. */
+iip_icc_kind iip_icc_look(const iip_info *info);
 
 /* exif.c: orientation (1..8) from a TIFF-structured EXIF block (after "Exif\0\0"); 1 if absent or damaged. */
 int iip_exif_orientation(const unsigned char *p, size_t n);

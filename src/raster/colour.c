@@ -1,45 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Samples of any kind to 8 bits, and any colour space to grey or RGB (spec/iip.md 6.2, 6.3). In place: the result is
- * never larger. */
+ * Samples of any kind to 8 bits or what is kept of their depth, and any colour space to grey or RGB (spec/iip.md 6.2,
+ * 6.3). In place: the result is never larger. */
 #include "raster/stage.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { MOST = 5, GAMMA = 8192 };
+enum { MOST = 5 };
 
-/* Takes n samples, step apart, to every ostep-th byte of out. min and factor (255 over the range) are for floats. */
-typedef void take_fn(const void *in, size_t step, unsigned char *out, size_t ostep, size_t n, double min,
-                     double factor);
+/* Takes n samples, step apart, to every ostep-th of out. min and factor (the greatest value over the range) are for
+ * floats. */
+typedef void take_fn(const void *in, size_t step, void *out, size_t ostep, size_t n, double min, double factor);
 typedef double value_fn(const void *in);
 
 typedef struct {
     iip_stage_t base;
     int in_bands, alpha;
-    size_t in_size; /* of a sample */
-    iip_space space;
-    int taken;      /* bands of 8 bits before the space is changed, alpha included */
-    int from[MOST]; /* their places in the source */
+    size_t in_size, out_size; /* of a sample */
+    iip_space space;          /* that remains to be changed; GREY: none */
+    int taken;                /* bands before that, alpha included */
+    int from[MOST];           /* their places in the source */
     double min[MOST], factor[MOST];
     int plain; /* all bands with one range: a row is one run of samples */
     take_fn *take;
-    value_fn *value; /* CIELAB only, as gamma: light 0..1 to 8 bits of sRGB */
-    const unsigned char *gamma;
+    value_fn *value; /* CIELAB only */
+    const iip_srgb *srgb;
 } colour_stage;
 
 /* False for NaN; infinities become 0 as well. */
-static inline unsigned char float_to_8(double v, double min, double factor)
-{
-    double x = (v - min) * factor;
+#define FLOAT_TO(name, T, TOP)                                                                                         \
+    static inline T name(double v, double min, double factor)                                                          \
+    {                                                                                                                  \
+        double x = (v - min) * factor;                                                                                 \
+                                                                                                                       \
+        return x > 0 && v <= DBL_MAX ? (T)(x < TOP ? x : TOP) : 0;                                                     \
+    }
+FLOAT_TO(float_to_8, unsigned char, 255)
+FLOAT_TO(float_to_16, uint16_t, 65535)
 
-    return x > 0 && v <= DBL_MAX ? (unsigned char)(x < 255 ? x : 255) : 0;
-}
-
-#define TAKE(name, T, VALUE)                                                                                           \
-    IIP_HOT static void name(const void *in, size_t step, unsigned char *restrict out, size_t ostep, size_t n,         \
-                             double min, double factor)                                                                \
+#define TAKE(name, T, TO, VALUE)                                                                                       \
+    IIP_HOT static void name(const void *in, size_t step, void *restrict to, size_t ostep, size_t n, double min,       \
+                             double factor)                                                                            \
     {                                                                                                                  \
         const T *restrict s = in;                                                                                      \
+        TO *restrict out = to;                                                                                         \
                                                                                                                        \
         if (step == 1 && ostep == 1)                                                                                   \
             for (size_t i = 0; i < n; i++)                                                                             \
@@ -48,46 +52,86 @@ static inline unsigned char float_to_8(double v, double min, double factor)
             for (size_t i = 0; i < n; i++)                                                                             \
                 out[i * ostep] = VALUE(s[i * step]);                                                                   \
     }
-/* Readers left-align integers, so the top byte is the value; signed ones are moved to begin at 0. */
-#define U8_TO_8(v)  (v)
-#define U16_TO_8(v) (unsigned char)((v) >> 8)
-#define U32_TO_8(v) (unsigned char)((v) >> 24)
-#define S16_TO_8(v) (unsigned char)(((uint16_t)(v) ^ 0x8000u) >> 8)
-#define S32_TO_8(v) (unsigned char)(((uint32_t)(v) ^ 0x80000000u) >> 24)
-#define F_TO_8(v)   float_to_8(v, min, factor)
-TAKE(take_u8, unsigned char, U8_TO_8)
-TAKE(take_u16, uint16_t, U16_TO_8)
-TAKE(take_u32, uint32_t, U32_TO_8)
-TAKE(take_s16, int16_t, S16_TO_8)
-TAKE(take_s32, int32_t, S32_TO_8)
-TAKE(take_f32, float, F_TO_8)
-TAKE(take_f64, double, F_TO_8)
+/* Readers left-align integers, so the top bits are the value; signed ones are moved to begin at 0. */
+#define AS_IS(v)     (v)
+#define U16_TO_8(v)  (unsigned char)((v) >> 8)
+#define U32_TO_8(v)  (unsigned char)((v) >> 24)
+#define S16_TO_8(v)  (unsigned char)(S16_TO_16(v) >> 8)
+#define S32_TO_8(v)  (unsigned char)(S32_TO_32(v) >> 24)
+#define F_TO_8(v)    float_to_8(v, min, factor)
+#define S16_TO_16(v) (uint16_t)((uint16_t)(v) ^ 0x8000u)
+#define U32_TO_16(v) (uint16_t)((v) >> 16)
+#define S32_TO_16(v) (uint16_t)(S32_TO_32(v) >> 16)
+#define F_TO_16(v)   float_to_16(v, min, factor)
+#define S32_TO_32(v) ((uint32_t)(v) ^ 0x80000000u)
+#define D_TO_F(v)    (float)(v)
+TAKE(u8_to_8, unsigned char, unsigned char, AS_IS)
+TAKE(u16_to_8, uint16_t, unsigned char, U16_TO_8)
+TAKE(u32_to_8, uint32_t, unsigned char, U32_TO_8)
+TAKE(s16_to_8, int16_t, unsigned char, S16_TO_8)
+TAKE(s32_to_8, int32_t, unsigned char, S32_TO_8)
+TAKE(f32_to_8, float, unsigned char, F_TO_8)
+TAKE(f64_to_8, double, unsigned char, F_TO_8)
+TAKE(u16_to_16, uint16_t, uint16_t, AS_IS)
+TAKE(u32_to_16, uint32_t, uint16_t, U32_TO_16)
+TAKE(s16_to_16, int16_t, uint16_t, S16_TO_16)
+TAKE(s32_to_16, int32_t, uint16_t, S32_TO_16)
+TAKE(f32_to_16, float, uint16_t, F_TO_16)
+TAKE(f64_to_16, double, uint16_t, F_TO_16)
+TAKE(u32_to_32, uint32_t, uint32_t, AS_IS)
+TAKE(s32_to_32, int32_t, uint32_t, S32_TO_32)
+TAKE(f32_to_f, float, float, AS_IS)
+TAKE(f64_to_f, double, float, D_TO_F)
 
-static take_fn *const takes[] = {
-    [IIP_U8] = take_u8,   [IIP_U16] = take_u16, [IIP_U32] = take_u32, [IIP_S16] = take_s16,
-    [IIP_S32] = take_s32, [IIP_F32] = take_f32, [IIP_F64] = take_f64,
+/* By what is wanted, then by what there is. */
+static take_fn *const takes[][IIP_F64 + 1] = {
+    [IIP_U8] = {[IIP_U8] = u8_to_8,
+                [IIP_U16] = u16_to_8,
+                [IIP_U32] = u32_to_8,
+                [IIP_S16] = s16_to_8,
+                [IIP_S32] = s32_to_8,
+                [IIP_F32] = f32_to_8,
+                [IIP_F64] = f64_to_8},
+    [IIP_U16] = {[IIP_U16] = u16_to_16,
+                 [IIP_U32] = u32_to_16,
+                 [IIP_S16] = s16_to_16,
+                 [IIP_S32] = s32_to_16,
+                 [IIP_F32] = f32_to_16,
+                 [IIP_F64] = f64_to_16},
+    [IIP_U32] = {[IIP_U32] = u32_to_32, [IIP_S32] = s32_to_32},
+    [IIP_F32] = {[IIP_F32] = f32_to_f, [IIP_F64] = f64_to_f},
 };
 
-static inline unsigned by_255(unsigned x) /* x / 255 rounded, for x up to 255 * 255 */
+/* x / 255 and x / 65535 rounded, for x up to the square of that */
+static inline unsigned char by_8(uint32_t x)
 {
     x += 128;
-    return (x + (x >> 8)) >> 8;
+    return (unsigned char)((x + (x >> 8)) >> 8);
+}
+
+static inline uint16_t by_16(uint32_t x)
+{
+    x += 32768;
+    return (uint16_t)((x + (x >> 16)) >> 16);
 }
 
 /* px holds n pixels of CMYK and alpha; they shrink towards its beginning. */
-static void cmyk_to_rgb(unsigned char *px, size_t n, int alpha)
-{
-    const unsigned char *s = px;
-
-    for (; n; n--, s += 4 + alpha, px += 3 + alpha) {
-        unsigned k = 255u - s[3];
-
-        for (int c = 0; c < 3; c++)
-            px[c] = (unsigned char)by_255((255u - s[c]) * k);
-        if (alpha)
-            px[3] = s[4];
+#define INKS(name, T, TOP, BY)                                                                                         \
+    static void name(T *px, size_t n, int alpha)                                                                       \
+    {                                                                                                                  \
+        const T *s = px;                                                                                               \
+                                                                                                                       \
+        for (; n; n--, s += 4 + alpha, px += 3 + alpha) {                                                              \
+            uint32_t k = TOP - s[3];                                                                                   \
+                                                                                                                       \
+            for (int c = 0; c < 3; c++)                                                                                \
+                px[c] = BY((TOP - s[c]) * k);                                                                          \
+            if (alpha)                                                                                                 \
+                px[3] = s[4];                                                                                          \
+        }                                                                                                              \
     }
-}
+INKS(inks_8, unsigned char, 255u, by_8)
+INKS(inks_16, uint16_t, 65535u, by_16)
 
 #define VALUE(name, T, EXPR)                                                                                           \
     static double name(const void *in)                                                                                 \
@@ -115,18 +159,14 @@ static double lab_cube(double t)
     return t >= 0.2069 ? t * t * t : (t - 0.13793) / 7.787;
 }
 
-static unsigned char lab_light(const colour_stage *s, double v)
-{
-    return s->gamma[v > 0 ? (int)(v < 1 ? v * (GAMMA - 1) + 0.5 : GAMMA - 1) : 0];
-}
-
 static void lab_to_rgb(const colour_stage *s, const unsigned char *in, unsigned char *px, size_t n)
 {
     int whole = s->in_size < 4 || s->value == lab_32; /* integers: L to 255, axes wrap at 128 */
     size_t step = (size_t)s->in_bands * s->in_size;
 
-    for (; n; n--, in += step, px += 3 + s->alpha) {
+    for (; n; n--, in += step, px += (size_t)(3 + s->alpha) * s->out_size) {
         double l = s->value(in), a = s->value(in + s->in_size), b = s->value(in + 2 * s->in_size), x, y, z, c;
+        float light[3];
 
         if (whole) {
             l *= s->in_size == 1 ? 100 / 255.0 : 100 * 256 / 65535.0;
@@ -141,9 +181,14 @@ static void lab_to_rgb(const colour_stage *s, const unsigned char *in, unsigned 
         }
         x = 0.950470 * lab_cube(a / 500 + c);
         z = 1.088827 * lab_cube(c - b / 200);
-        px[0] = lab_light(s, 3.2406255 * x - 1.537208 * y - 0.4986286 * z);
-        px[1] = lab_light(s, -0.9689307 * x + 1.8757561 * y + 0.0415175 * z);
-        px[2] = lab_light(s, 0.0557101 * x - 0.2040211 * y + 1.0569959 * z);
+        light[0] = (float)(3.2406255 * x - 1.537208 * y - 0.4986286 * z);
+        light[1] = (float)(-0.9689307 * x + 1.8757561 * y + 0.0415175 * z);
+        light[2] = (float)(0.0557101 * x - 0.2040211 * y + 1.0569959 * z);
+        for (int i = 0; i < 3; i++)
+            if (s->out_size == 1)
+                px[i] = iip_srgb_8(s->srgb, light[i]);
+            else
+                ((uint16_t *)px)[i] = iip_srgb_16(s->srgb, light[i]);
     }
 }
 
@@ -155,77 +200,73 @@ static void colour_pixels(const iip_stage_t *base, const unsigned char *in, unsi
     if (s->plain) {
         s->take(in, 1, px, 1, n * bands, s->min[0], s->factor[0]);
     } else {
-        for (size_t i = s->gamma ? 3 : 0; i < bands; i++)
-            s->take(in + (size_t)s->from[i] * s->in_size, (size_t)s->in_bands, px + i, bands, n, s->min[i],
-                    s->factor[i]);
+        for (size_t i = s->space == IIP_LAB ? 3 : 0; i < bands; i++)
+            s->take(in + (size_t)s->from[i] * s->in_size, (size_t)s->in_bands, px + i * s->out_size, bands, n,
+                    s->min[i], s->factor[i]);
     }
-    if (s->gamma)
+    if (s->space == IIP_LAB)
         lab_to_rgb(s, in, px, n);
+    else if (s->space == IIP_CMYK && s->out_size == 1)
+        inks_8(px, n, s->alpha);
     else if (s->space == IIP_CMYK)
-        cmyk_to_rgb(px, n, s->alpha);
+        inks_16((uint16_t *)px, n, s->alpha);
 }
 
 static iip_status colour_next(iip_stage_t *base, int64_t max_rows, iip_raster *out, iip_error *e)
 {
-    return iip_stage_narrow(base, colour_pixels, ((colour_stage *)base)->taken, max_rows, out, e);
+    const colour_stage *s = (colour_stage *)base;
+
+    return iip_stage_narrow(base, colour_pixels, s->taken * (int)s->out_size, max_rows, out, e);
 }
 
 static void set_ranges(colour_stage *s, const iip_info *info)
 {
+    const double top = s->out_size == 1 ? 255 : 65535;
+
     for (int i = 0; i < s->taken; i++) {
         double lo = info->min ? info->min[s->from[i]] : 0, hi = info->max ? info->max[s->from[i]] : 1;
 
         s->min[i] = lo;
-        s->factor[i] = 255 * (fabs(hi - lo) <= 1e-30 ? 1e30 : 1 / (hi - lo));
+        s->factor[i] = top * (fabs(hi - lo) <= 1e-30 ? 1e30 : 1 / (hi - lo));
         if (s->from[i] != i || s->min[i] != s->min[0] || s->factor[i] != s->factor[0])
             s->plain = 0;
     }
 }
 
-static iip_status set_gamma(colour_stage *s, iip_budget *b, apr_pool_t *p, iip_error *e)
-{
-    unsigned char *gamma = iip_budget_alloc(b, GAMMA, p, e);
-
-    if (!gamma)
-        return IIP_E_MEMORY;
-    for (int i = 0; i < GAMMA; i++) {
-        double u = i / (double)(GAMMA - 1);
-
-        gamma[i] = (unsigned char)(255 * (u <= 0.0031308 ? 12.92 * u : 1.055 * pow(u, 1 / 2.4) - 0.055) + 0.5);
-    }
-    s->gamma = gamma;
-    s->value = lab_values[s->base.up->shape.sample];
-    return IIP_OK;
-}
-
-iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_budget *b, apr_pool_t *p, iip_error *e)
+iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_sample sample, int inks, iip_budget *b,
+                              apr_pool_t *p, iip_error *e)
 {
     static const int wants[] = {[IIP_GREY] = 1, [IIP_RGB] = 3, [IIP_LAB] = 3, [IIP_CMYK] = 4, [IIP_MULTIBAND] = 3};
     int alpha = info->alpha && info->bands > 1, colours = info->bands - alpha;
     int keep = colours < wants[info->space] ? 1 : wants[info->space];
+    int stays = keep == 1 || (info->space == IIP_CMYK ? inks : info->space != IIP_LAB);
+    iip_space space = stays ? IIP_GREY : info->space;
     colour_stage *s;
 
-    if (info->sample == IIP_U8 && info->bands == keep + alpha && keep != 4 && info->space != IIP_LAB)
+    if (info->sample == sample && info->bands == keep + alpha && space == IIP_GREY)
         return up;
     s = iip_stage_new(sizeof *s, up, b, p, e);
     if (!s)
         return NULL;
     s->base.next = colour_next;
-    s->base.shape.bands = (keep == 1 ? 1 : 3) + alpha;
-    s->base.shape.sample = IIP_U8;
+    s->base.shape.bands = (space == IIP_GREY ? keep : 3) + alpha;
+    s->base.shape.sample = sample;
     s->in_bands = info->bands;
     s->in_size = iip_sample_size(info->sample);
+    s->out_size = iip_sample_size(sample);
     s->alpha = alpha;
-    s->space = keep == 1 ? IIP_GREY : info->space;
+    s->space = space;
     s->taken = keep + alpha;
     for (int i = 0; i < keep; i++)
         s->from[i] = i;
     if (alpha)
         s->from[keep] = info->bands - 1;
-    s->take = takes[info->sample];
-    s->plain = info->bands == s->taken && s->space != IIP_LAB;
+    s->take = takes[sample][info->sample];
+    s->plain = info->bands == s->taken && space != IIP_LAB;
     set_ranges(s, info);
-    if (s->space == IIP_LAB && set_gamma(s, b, p, e) != IIP_OK)
-        return NULL;
+    if (space == IIP_LAB) {
+        s->value = lab_values[info->sample];
+        s->srgb = iip_srgb_table();
+    }
     return &s->base;
 }

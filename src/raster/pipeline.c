@@ -4,10 +4,12 @@
 #include <math.h>
 
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
-                              iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e)
+                              const iip_transform *t, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
+                              iip_error *e)
 {
     int quarter = fmod(rq->rotate, 90) == 0, alpha = info->alpha && info->bands > 1;
     const iip_level *level = &info->level[rq->level];
+    const iip_sample sample = iip_request_sample(rq, info);
     iip_window win;
     iip_rect cover;
     iip_stage_t *s;
@@ -22,7 +24,9 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
 
     s = iip_stage_level(&cover, rq->level, info, fetch, ctx, b, p, e);
     if (s)
-        s = iip_stage_colour(s, info, b, p, e);
+        s = iip_stage_colour(s, info, t && info->sample != IIP_U8 ? IIP_U16 : sample, t != NULL, b, p, e);
+    if (s && t)
+        s = iip_stage_profile(s, t, sample, b, p, e);
     if (s)
         s = iip_stage_scale(s, &win, rq->out_w, rq->out_h, rq->set->interpolation, alpha, b, p, e);
     /* IIIF turns before it takes the quality. It only shows where turning makes new values: bitonal has two of them. */

@@ -39,21 +39,36 @@ void *iip_budget_alloc(iip_budget *b, size_t n, apr_pool_t *p, iip_error *e);
  * want is a row of cells: then each is decoded once. The cache hides behind it. */
 typedef iip_status iip_fetch_fn(void *ctx, int level, iip_rect want, iip_raster *out, iip_error *e);
 
+/* profile.c: what turns colours of a picture's profile to sRGB. Any number of threads may use it at once. It depends on
+ * the profile, on alpha and on whether samples have 8 bits or more. NULL: memory is out. */
+typedef struct iip_transform iip_transform;
+iip_transform *iip_transform_make(const iip_info *info);
+void iip_transform_free(void *transform);
+size_t iip_transform_size(const iip_transform *t); /* bytes it holds */
+
 /* Builds the chain for a resolved request: top delivers exactly what enc takes (sample, 1/3 bands, or 2/4 where it
- * takes alpha), turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: all bands are kept. */
+ * takes alpha), turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: alpha is kept. t: where
+ * iip_request_icc() is IIP_ICC_CONVERT, else NULL. */
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
-                              iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e);
+                              const iip_transform *t, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
+                              iip_error *e);
 
 /* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is
  * nothing to do. Files have the function's name. */
 /* level.c: strips of the window's pixel cover [floor(x), ceil(x+w)) on the level, as tall as a row of cells allows. */
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
-/* colour.c: any space and sample to 8-bit grey or RGB, alpha kept. Integers are left-aligned in their samples; of a
- * multiband picture the first three bands are taken, or the first. */
-iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_budget *b, apr_pool_t *p, iip_error *e);
+/* colour.c: any space and sample to grey or RGB of 8 bits, alpha kept; or of another sample: U16 from what is wider
+ * than 8 bits, U32 from 32 bits, F32 from floats, whose values then stay what they are. inks: CMYK stays. Integers are
+ * left-aligned in their samples; of a multiband picture the first three bands are taken, or the first. */
+iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_sample sample, int inks, iip_budget *b,
+                              apr_pool_t *p, iip_error *e);
+/* profile.c: the colours of t's profile, as iip_stage_colour() makes them of its picture (8 bits from 8 bits, else 16;
+ * inks kept), to sRGB of 8 or 16 bits, no wider than they were. */
+iip_stage_t *iip_stage_profile(iip_stage_t *up, const iip_transform *t, iip_sample sample, iip_budget *b, apr_pool_t *p,
+                               iip_error *e);
 /* scale.c: win (relative to the rows' first pixel) to w x h. filter: an IIP_INTERPOLATE_ value. Alpha-weighted. Edges
- * of the window are its own: nothing bleeds in from outside. U8 (later also U16, F32). */
+ * of the window are its own: nothing bleeds in from outside. U8, U16, U32, F32, as all from here on. */
 iip_stage_t *iip_stage_scale(iip_stage_t *up, const iip_window *win, int64_t w, int64_t h, int filter, int alpha,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
 /* tone.c: one operation, in place where the number of bands stays. */

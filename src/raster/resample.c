@@ -182,7 +182,8 @@ typedef void store_fn(const float *in, void *out, size_t count);
             }                                                                                                          \
     }
 
-#define STORE_INT(name, T, TOP)                                                                                        \
+/* C is what the sum is made before it is a T: a conversion that processors have for vectors. */
+#define STORE_INT(name, T, C, TOP)                                                                                     \
     IIP_HOT static void name(const float *restrict in, void *restrict out, size_t count)                               \
     {                                                                                                                  \
         T *restrict o = out;                                                                                           \
@@ -191,18 +192,21 @@ typedef void store_fn(const float *in, void *out, size_t count);
             float v = in[i] + 0.5f;                                                                                    \
                                                                                                                        \
             v = v > 0 ? v : 0;                                                                                         \
-            o[i] = (T)(int)(v < TOP ? v : TOP);                                                                        \
+            o[i] = (T)(C)(v < TOP ? v : TOP);                                                                          \
         }                                                                                                              \
     }
 
 MIX(mix_u8, unsigned char)
 MIX(mix_u16, uint16_t)
+MIX(mix_u32, uint32_t)
 MIX(mix_f32, float)
 WEIGH(weigh_u8, unsigned char)
 WEIGH(weigh_u16, uint16_t)
+WEIGH(weigh_u32, uint32_t)
 WEIGH(weigh_f32, float)
-STORE_INT(store_u8, unsigned char, 255.f)
-STORE_INT(store_u16, uint16_t, 65535.f)
+STORE_INT(store_u8, unsigned char, int, 255.f)
+STORE_INT(store_u16, uint16_t, int, 65535.f)
+STORE_INT(store_u32, uint32_t, int64_t, 4294967295.)
 
 static void store_f32(const float *in, void *out, size_t count)
 {
@@ -218,6 +222,7 @@ typedef struct {
 static const kernel kernels[] = {
     [IIP_U8] = {mix_u8, weigh_u8, store_u8, 255},
     [IIP_U16] = {mix_u16, weigh_u16, store_u16, 65535},
+    [IIP_U32] = {mix_u32, weigh_u32, store_u32, 4294967295.f},
     [IIP_F32] = {mix_f32, weigh_f32, store_f32, 1},
 };
 

@@ -164,6 +164,7 @@ static inline double within(double x, double size)
 }
 
 #define TO_INT(v, TOP)   (int)((v) > 0 ? (v) + 0.5f < (TOP) ? (v) + 0.5f : (TOP) : 0)
+#define TO_LONG(v, TOP)  (int64_t)((v) > 0 ? (v) + 0.5f < (TOP) ? (v) + 0.5f : 4294967295. : 0)
 #define TO_FLOAT(v, TOP) (v)
 
 /* BANDS of the source; ALPHA: its last one is that. Sums are of colour times alpha, so no invisible colour is seen. */
@@ -222,6 +223,7 @@ static inline double within(double x, double size)
     }
 TURN(turn_u8, unsigned char, 255.f, TO_INT)
 TURN(turn_u16, uint16_t, 65535.f, TO_INT)
+TURN(turn_u32, uint32_t, 4294967295.f, TO_LONG)
 TURN(turn_f32, float, 1.f, TO_FLOAT)
 
 /* Narrows from..to to where at + x * step is within -1..size + 1. */
@@ -326,14 +328,10 @@ static int quarter_init(turn_stage *s, int q, iip_budget *b, apr_pool_t *p, iip_
 
 static int angle_init(turn_stage *s, double degrees, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e)
 {
-    static void (*const rows[])(const row_job *,
-                                void *) = {[IIP_U8] = turn_u8, [IIP_U16] = turn_u16, [IIP_F32] = turn_f32};
+    static void (*const rows[])(const row_job *, void *) = {
+        [IIP_U8] = turn_u8, [IIP_U16] = turn_u16, [IIP_U32] = turn_u32, [IIP_F32] = turn_f32};
     const iip_raster *in = &s->base.up->shape;
 
-    if (in->sample != IIP_U8 && in->sample != IIP_U16 && in->sample != IIP_F32) {
-        iip_fail(e, IIP_E_FEATURE, 0, "samples of kind %d are not turned", in->sample);
-        return 0;
-    }
     s->base.next = angle_next;
     s->row = rows[in->sample];
     s->cos = cos(degrees * M_PI / 180);

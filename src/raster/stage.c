@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ALIGN = 64, ROOM = 4096 };
+enum { ALIGN = 64 };
 
 void *iip_stage_new(size_t size, iip_stage_t *up, iip_budget *b, apr_pool_t *p, iip_error *e)
 {
@@ -45,15 +45,15 @@ void iip_cover(double at, double len, int64_t have, int64_t *lo, int64_t *hi)
 iip_status iip_stage_narrow(iip_stage_t *s, iip_narrow_fn *fn, int room, int64_t max_rows, iip_raster *out,
                             iip_error *e)
 {
-    unsigned char px[ROOM]; /* loops over memory that overlaps are not vectorised */
-    size_t run = ROOM / (size_t)room, in_px, out_px = (size_t)s->shape.bands;
+    _Alignas(16) unsigned char px[IIP_NARROW]; /* loops over memory that overlaps are not vectorised */
+    size_t run = IIP_NARROW / (size_t)room, in_px, out_px = iip_pixel_size(&s->shape);
     iip_status rv = s->up->next(s->up, max_rows, out, e);
 
     if (rv != IIP_OK)
         return rv;
     in_px = iip_pixel_size(out);
     out->bands = s->shape.bands;
-    out->sample = IIP_U8;
+    out->sample = s->shape.sample;
     for (int64_t y = 0; y < out->h; y++) {
         unsigned char *row = out->px + (size_t)y * out->stride;
 

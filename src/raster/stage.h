@@ -16,11 +16,12 @@ void *iip_stage_new(size_t size, iip_stage_t *up, iip_budget *b, apr_pool_t *p, 
  * multiples of 64 bytes and may be read and written 16 bytes past their end. */
 iip_status iip_stage_rows(iip_raster *s, iip_budget *b, apr_pool_t *p, iip_error *e);
 
-/* Makes n pixels of 8-bit samples at out of those at in; the two overlap nowhere. */
+/* Makes n pixels of s->shape's kind at out of those at in; the two overlap nowhere. */
 typedef void iip_narrow_fn(const iip_stage_t *s, const unsigned char *in, unsigned char *out, size_t n);
 
-/* The next strip of s->up with its pixels passed through fn and put back in their place: s->shape's bands of 8 bits,
- * never larger than before. room: bytes fn may use of each pixel's place at out, at least as many as the bands. */
+/* The next strip of s->up with its pixels passed through fn and put back in their place: never larger than before.
+ * room: bytes fn may use of each pixel's place at out, at least those of a pixel, at most IIP_NARROW. */
+#define IIP_NARROW 4096
 iip_status iip_stage_narrow(iip_stage_t *s, iip_narrow_fn *fn, int room, int64_t max_rows, iip_raster *out,
                             iip_error *e);
 
@@ -40,6 +41,28 @@ static inline size_t iip_pixel_size(const iip_raster *s)
 static inline unsigned char iip_luma(const unsigned char *px)
 {
     return (unsigned char)((1254097u * px[0] + 2462056u * px[1] + 478151u * px[2]) >> 22);
+}
+
+/* srgb.c: linear light 0..1 to sRGB. */
+#define IIP_SRGB_STEPS 16384
+typedef struct {
+    unsigned char to8[IIP_SRGB_STEPS + 1];
+    float to16[IIP_SRGB_STEPS + 2]; /* 0..65535, and one more to interpolate with */
+} iip_srgb;
+const iip_srgb *iip_srgb_table(void);
+
+/* What is below 0, or no number, is 0. */
+static inline unsigned char iip_srgb_8(const iip_srgb *t, float light)
+{
+    return t->to8[light > 0 ? (int)((light < 1 ? light : 1) * IIP_SRGB_STEPS + 0.5f) : 0];
+}
+
+static inline uint16_t iip_srgb_16(const iip_srgb *t, float light)
+{
+    float at = light > 0 ? (light < 1 ? light : 1) * IIP_SRGB_STEPS : 0;
+    int i = (int)at;
+
+    return (uint16_t)(t->to16[i] + (t->to16[i + 1] - t->to16[i]) * (at - (float)i) + 0.5f);
 }
 
 /* Loops over pixels are plain C in functions marked IIP_HOT: the compiler vectorises them, where it can once for each

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operations on the values of scaled 8-bit rows: one row of a table each. In place; none makes a picture larger. */
+ * Operations on the values of scaled rows: one row of a table each. In place; none makes a picture larger. */
 #include "raster/stage.h"
 #include <string.h>
 
 /* n pixels of colours bands plus alpha, to n pixels of the operation's bands plus alpha at out, which overlaps nothing.
  */
-typedef void op_fn(const iip_op *op, const unsigned char *restrict in, unsigned char *restrict out, size_t n,
-                   int colours, int alpha);
+typedef void op_fn(const iip_op *op, const void *in, void *out, size_t n, int colours, int alpha);
 
 typedef struct {
     iip_stage_t base;
@@ -15,44 +14,58 @@ typedef struct {
     int colours, alpha; /* what comes in */
 } op_stage;
 
-#define GREY_LOOP(COLOURS, ALPHA)                                                                                      \
+#define GREY_LOOP(T, LUMA, COLOURS, ALPHA)                                                                             \
     for (size_t i = 0; i < n; i++) {                                                                                   \
-        const unsigned char *px = in + i * ((COLOURS) + (ALPHA));                                                      \
+        const T *px = from + i * ((COLOURS) + (ALPHA));                                                                \
                                                                                                                        \
-        out[i * (1 + (ALPHA))] = (COLOURS) == 3 ? iip_luma(px) : px[0];                                                \
+        to[i * (1 + (ALPHA))] = (COLOURS) == 3 ? LUMA(px) : px[0];                                                     \
         if (ALPHA)                                                                                                     \
-            out[i * (1 + (ALPHA)) + 1] = px[COLOURS];                                                                  \
+            to[i * (1 + (ALPHA)) + 1] = px[COLOURS];                                                                   \
     }
 
-IIP_HOT static void op_gray(const iip_op *op, const unsigned char *restrict in, unsigned char *restrict out, size_t n,
-                            int colours, int alpha)
-{
-    if (colours == 3 && alpha)
-        GREY_LOOP(3, 1)
-    else if (colours == 3)
-        GREY_LOOP(3, 0)
-    else
-        memcpy(out, in, n * (size_t)(colours + alpha));
-}
+#define GREY(name, T, LUMA)                                                                                            \
+    IIP_HOT static void name(const iip_op *op, const void *in, void *out, size_t n, int colours, int alpha)            \
+    {                                                                                                                  \
+        const T *restrict from = in;                                                                                   \
+        T *restrict to = out;                                                                                          \
+                                                                                                                       \
+        if (colours == 3 && alpha)                                                                                     \
+            GREY_LOOP(T, LUMA, 3, 1)                                                                                   \
+        else if (colours == 3)                                                                                         \
+            GREY_LOOP(T, LUMA, 3, 0)                                                                                   \
+        else                                                                                                           \
+            memcpy(to, from, n *(size_t)(colours + alpha) * sizeof *to);                                               \
+    }
+/* The same weights for each kind of sample */
+#define LUMA_WIDE(px)  ((1254097 * (uint64_t)(px)[0] + 2462056 * (uint64_t)(px)[1] + 478151 * (uint64_t)(px)[2]) >> 22)
+#define LUMA_16(px)    (uint16_t) LUMA_WIDE(px)
+#define LUMA_32(px)    (uint32_t) LUMA_WIDE(px)
+#define LUMA_FLOAT(px) (0.299f * (px)[0] + 0.587f * (px)[1] + 0.114f * (px)[2])
+GREY(grey_u8, unsigned char, iip_luma)
+GREY(grey_u16, uint16_t, LUMA_16)
+GREY(grey_u32, uint32_t, LUMA_32)
+GREY(grey_f32, float, LUMA_FLOAT)
 
-IIP_HOT static void op_bitonal(const iip_op *op, const unsigned char *restrict in, unsigned char *restrict out,
-                               size_t n, int colours, int alpha)
+IIP_HOT static void bitonal_u8(const iip_op *op, const void *in, void *restrict out, size_t n, int colours, int alpha)
 {
-    op_gray(op, in, out, n, colours, alpha);
+    unsigned char *restrict to = out;
+
+    grey_u8(op, in, out, n, colours, alpha);
     if (alpha)
         for (size_t i = 0; i < n; i++)
-            out[2 * i] = out[2 * i] >= 128 ? 255 : 0;
+            to[2 * i] = to[2 * i] >= 128 ? 255 : 0;
     else
         for (size_t i = 0; i < n; i++)
-            out[i] = out[i] >= 128 ? 255 : 0;
+            to[i] = to[i] >= 128 ? 255 : 0;
 }
 
+/* What iip_request_sample() never asks for is NULL. */
 static const struct {
-    op_fn *run;
+    op_fn *run[IIP_F32 + 1];
     int colours; /* of the result */
 } ops[IIP_OP_COUNT] = {
-    [IIP_OP_GRAY] = {op_gray, 1},
-    [IIP_OP_BITONAL] = {op_bitonal, 1},
+    [IIP_OP_GRAY] = {{[IIP_U8] = grey_u8, [IIP_U16] = grey_u16, [IIP_U32] = grey_u32, [IIP_F32] = grey_f32}, 1},
+    [IIP_OP_BITONAL] = {{[IIP_U8] = bitonal_u8}, 1},
 };
 
 static void op_pixels(const iip_stage_t *base, const unsigned char *in, unsigned char *out, size_t n)
@@ -64,7 +77,7 @@ static void op_pixels(const iip_stage_t *base, const unsigned char *in, unsigned
 
 static iip_status op_next(iip_stage_t *base, int64_t max_rows, iip_raster *out, iip_error *e)
 {
-    return iip_stage_narrow(base, op_pixels, base->shape.bands, max_rows, out, e);
+    return iip_stage_narrow(base, op_pixels, (int)iip_pixel_size(&base->shape), max_rows, out, e);
 }
 
 iip_stage_t *iip_stage_op(iip_stage_t *up, const iip_op *op, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e)
@@ -75,7 +88,7 @@ iip_stage_t *iip_stage_op(iip_stage_t *up, const iip_op *op, int alpha, iip_budg
         return NULL;
     s->base.next = op_next;
     s->op = op;
-    s->run = ops[op->kind].run;
+    s->run = ops[op->kind].run[up->shape.sample];
     s->alpha = alpha != 0;
     s->colours = up->shape.bands - s->alpha;
     s->base.shape.bands = ops[op->kind].colours + s->alpha;

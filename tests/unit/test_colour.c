@@ -10,7 +10,7 @@ static picture coloured(const picture *in, const iip_info *info, int64_t max_row
 
     room_open(&r, 1 << 20);
     up = &rows_of(in, 3, r.pool)->base;
-    s = iip_stage_colour(up, info, &r.budget, r.pool, &r.err);
+    s = iip_stage_colour(up, info, IIP_U8, 0, &r.budget, r.pool, &r.err);
     assert_non_null(s);
     *untouched = s == up;
     assert_int_equal(s->shape.sample, IIP_U8);

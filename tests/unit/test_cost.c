@@ -30,7 +30,7 @@ static int64_t peak(const iip_request *rq, const iip_info *info)
     apr_pool_t *p;
 
     apr_pool_create(&p, root);
-    assert_int_equal(iip_pipeline_build(&top, rq, info, enc, blank, NULL, &b, p, &e), IIP_OK);
+    assert_int_equal(iip_pipeline_build(&top, rq, info, enc, NULL, blank, NULL, &b, p, &e), IIP_OK);
     do
         assert_int_equal(top->next(top, 64, &out, &e), IIP_OK);
     while (out.h > 0);

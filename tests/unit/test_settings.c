@@ -82,7 +82,10 @@ static void test_words_taken(void **state)
         "IIPQuality png 0",
         "IIPQuality tiff 100",
         "IIPTIFFCompression LZW",
+        "IIPKeepDepth on",
         "IIPProfile strip",
+        "IIPProfile EMBED",
+        "IIPCopyright ;profile=2",
         "IIPMaxICC 0",
         "IIPMaxICC 64k",
         "IIPBackground 00FFaa",
@@ -135,6 +138,11 @@ static void test_words_refused(void **state)
         "IIPTIFFCompression zip",
         "IIPTIFFCompression lzw 5",
         "IIPQuality gifs 1",
+        "IIPKeepDepth 16",
+        "IIPProfile keep",
+        "IIPProfile convert|strip",
+        "IIPCopyright",
+        "IIPCopyright a b",
         "IIPMaxICC 64K 64K",
         "IIPMaxICC 64KB",
         "IIPMaxICC -1",
@@ -404,11 +412,13 @@ static void test_unbuilt_format_is_told_apart(void **state)
 
 static void test_line_shows_what_changes_bytes(void **state)
 {
-    static const char *const changes[] = {"IIPProfile strip",         "IIPMaxICC 1K",       "IIPBackground 000000",
-                                          "IIPInterpolation nearest", "IIPPassthrough off", "IIPTIFFCompression zstd"};
+    static const char *const changes[] = {
+        "IIPProfile strip",         "IIPMaxICC 1K",       "IIPBackground 000000",
+        "IIPInterpolation nearest", "IIPPassthrough off", "IIPTIFFCompression zstd",
+        "IIPKeepDepth On",          "IIPCopyright (c)",   "IIPCopyright ;background=0"};
     static const char *const same[] = {"IIPMaxSize 77", "IIPCORS none", "IIPTimeout 1s", "IIPCacheControl x"};
-    static const char all[] = ";tiff_compression=2;profile=0;max_icc=65536,65536;background=16777215;interpolation=2;"
-                              "passthrough=1";
+    static const char all[] = ";tiff_compression=2;keep_depth=0;profile=0;max_icc=65536,65536;copyright=0:;"
+                              "background=16777215;interpolation=2;passthrough=1";
     iip_settings s, raw;
     char plain[512], line[512];
     size_t n, m;
