@@ -10,6 +10,7 @@
 #include "serve.h"
 #include "cache/cells.h"
 #include <apr_siphash.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,14 +79,14 @@ void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
     out->waiting = __atomic_load_n(&sv->gate.waiting, __ATOMIC_RELAXED);
 }
 
-/* Takes a place, waiting for it in slices so that a client that hung up is seen. back: it had one and gave it up for a
- * write, so it is never refused. */
-static iip_status gate_enter(gate *g, const iip_budget *b, int back, iip_error *e)
+/* Takes a place, waiting for it in slices so that a client that hung up is seen. sure: it is never refused, whatever
+ * the length of the line. */
+static iip_status gate_enter(gate *g, const iip_budget *b, int sure, iip_error *e)
 {
     iip_status rv = IIP_OK;
 
     pthread_mutex_lock(&g->lock);
-    if (g->busy >= g->places && !back && g->waiting >= g->line) {
+    if (g->busy >= g->places && !sure && g->waiting >= g->line) {
         pthread_mutex_unlock(&g->lock);
         return iip_fail(e, IIP_E_BUSY, 0, "%d requests decode, %d wait", g->places, g->line);
     }
@@ -518,6 +519,17 @@ static iip_status take_colours(const image_job *j, iip_blob **held, iip_error *e
     return iip_cache_get(j->sv->colour, &key, sizeof key, j->b->until, fill_colours, (void *)i, held, e);
 }
 
+/* A tile, a thumbnail of a pyramid, a listed size: soon done, so it waits for a place whatever the line is, and no
+ * viewer that asks for many at once is refused. The line is for what is dear (spec/performance.md 3.5). */
+#define SMALL_PIXELS 10000000
+static int is_small(const image_job *j)
+{
+    const iip_request *rq = j->rq;
+
+    return fmod(rq->rotate, 90) == 0 && rq->out_w * rq->out_h <= SMALL_PIXELS / 2 &&
+           iip_request_pixels(rq, j->info) <= SMALL_PIXELS - rq->out_w * rq->out_h;
+}
+
 /* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
  */
 static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
@@ -553,7 +565,7 @@ static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
 
     if (rv == IIP_E_FEATURE) {
         k.len = 0;
-        if ((rv = gate_enter(&j->sv->gate, j->b, 0, e)) == IIP_OK) {
+        if ((rv = gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
             gate_leave(&j->sv->gate);
         }

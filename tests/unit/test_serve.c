@@ -245,30 +245,41 @@ static void test_equal_callers_wait_for_one(void **state)
     assert_int_equal(reads, 1);
 }
 
-static void test_beyond_the_line_is_busy(void **state)
+/* Four at once where one works and one waits: how many were answered, how many refused. */
+static void crowd(house *h, double turn, int *good, int *refused)
 {
-    house *h = *state;
     call c[4];
     pthread_t t[4];
-    int ok = 0, busy = 0;
 
+    *good = *refused = 0;
     iip_server_destroy(h->sv);
     build(h, "1 1", 1, 1);
     slow = 200000;
     for (int i = 0; i < 4; i++) { /* different answers: nobody shares */
         region(&c[i], h, 0, 0, 100 + i, 100, IIP_FMT_PNG);
         c[i].rq.region[0].num = 128 * i;
+        c[i].rq.rotate = turn;
         pthread_create(&t[i], NULL, run, &c[i]);
     }
     for (int i = 0; i < 4; i++) {
         pthread_join(t[i], NULL);
-        ok += c[i].rv == IIP_OK;
-        busy += c[i].rv == IIP_E_BUSY;
+        *good += c[i].rv == IIP_OK;
+        *refused += c[i].rv == IIP_E_BUSY;
         if (c[i].blob)
             iip_blob_release(c[i].blob);
     }
-    assert_int_equal(ok, 2);
-    assert_int_equal(busy, 2);
+}
+
+static void test_the_line_is_for_what_is_dear(void **state)
+{
+    house *h = *state;
+    int good, refused;
+
+    crowd(h, 33, &good, &refused);
+    assert_int_equal(good, 2);
+    assert_int_equal(refused, 2);
+    crowd(h, 0, &good, &refused); /* tiles wait */
+    assert_int_equal(good, 4);
 }
 
 static void test_failures_are_not_kept(void **state)
@@ -389,7 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_png_twice_decodes_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_passthrough_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_equal_callers_wait_for_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_beyond_the_line_is_busy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_line_is_for_what_is_dear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_and_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
