@@ -3,7 +3,7 @@
 #include "codec/codec.h"
 #include <string.h>
 
-extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg, iip_decoder_webp;
+extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg, iip_decoder_webp, iip_decoder_jp2;
 extern const iip_encoder iip_encoder_jpeg, iip_encoder_png, iip_encoder_webp, iip_encoder_tiff;
 
 #define MAX_DECODERS 32
@@ -13,6 +13,7 @@ static const iip_decoder *decoders[MAX_DECODERS + 1] = {
     &iip_decoder_tiff,
     &iip_decoder_jpeg,
     &iip_decoder_webp,
+    &iip_decoder_jp2,
 };
 
 static const iip_encoder *const encoders[] = {

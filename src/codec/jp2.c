@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * JPEG 2000 reader: JP2, JPX (its first code-stream), JPH, and bare code-streams, through OpenJPEG; jp2.h has the map.
+ *
+ * Level r is the wavelet's resolution: what is left of the reference grid after r halvings. Cells follow the
+ * code-stream's tiles where those are of a useful size; a large tile is read in windows. */
+#include "codec/jp2.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define SIDE       1024      /* of a window of a large tile */
+#define CELL_BYTES (4 << 20) /* decoded, so that a cell fits into the cache */
+#define LEAST_SIDE 256       /* smaller tiles are read in groups */
+#define MARGIN     128       /* of code-blocks decoded beyond a window, on both sides together */
+
+struct iip_reader {
+    iip_jp2_file file;
+    iip_jp2_head head;
+    iip_jp2_form *form;
+    iip_jp2_tile *tile;
+    iip_jp2_box *want; /* of each component */
+    iip_jp2_plane *plane;
+};
+
+/* --- opening ------------------------------------------------------------------------------------------------------ */
+
+static int jp2_sniff(const unsigned char *head, size_t n)
+{
+    static const unsigned char boxes[] = {0, 0, 0, 12, 'j', 'P', ' ', ' ', '\r', '\n', 0x87, '\n'};
+    static const unsigned char bare[] = {0xff, 0x4f, 0xff, 0x51};
+
+    if (n >= sizeof boxes && memcmp(head, boxes, sizeof boxes) == 0)
+        return 100;
+    return n >= sizeof bare && memcmp(head, bare, sizeof bare) == 0 ? 95 : 0;
+}
+
+static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
+                           iip_error *e)
+{
+    iip_reader_t *r = apr_pcalloc(p, sizeof *r);
+
+    if (page > 0)
+        return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPEG 2000: page %d of 1", page);
+    if (iip_jp2_open(&r->file, s, p, e) != IIP_OK || iip_jp2_head_read(&r->head, &r->file, p, e) != IIP_OK ||
+        iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK || iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
+        return e->status;
+    r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);
+    r->plane = apr_palloc(p, (size_t)r->head.comps * sizeof *r->plane);
+    *out = r;
+    return IIP_OK;
+}
+
+/* --- the header's contents ---------------------------------------------------------------------------------------- */
+
+/* The side of cells on one axis of a level. tile: on the reference grid, sub: a pixel there. */
+static int64_t cell_side(int64_t tile, int64_t sub, int64_t picture, int level, int64_t side)
+{
+    int64_t t = tile / sub >> level, parts;
+
+    if (tile / sub >= picture) /* a single one */
+        return side;
+    if (t > side) {
+        parts = iip_jp2_ceil(t, side);
+        return t % parts ? side : t / parts;
+    }
+    t = t < 1 ? 1 : t;
+    return t >= LEAST_SIDE ? t : LEAST_SIDE / t * t;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_level(const iip_reader_t *r, int level, int64_t side, iip_info *out)
+{
+    const iip_jp2_head *h = &r->head;
+    iip_level *l = &out->level[level];
+    const int64_t grid = (INT64_C(1) << level) - 1;
+    int64_t w, high;
+
+    l->w = iip_jp2_at(h->x1, h->dx, level) - iip_jp2_at(h->x0, h->dx, level);
+    l->h = iip_jp2_at(h->y1, h->dy, level) - iip_jp2_at(h->y0, h->dy, level);
+    l->tile_w = least(l->w, cell_side(h->tw, h->dx, (h->x1 - h->x0) / h->dx, level, side));
+    l->tile_h = least(l->h, cell_side(h->th, h->dy, (h->y1 - h->y0) / h->dy, level, side));
+    /* OpenJPEG's samples are 4 bytes: a tile as a whole, or of a window the code-blocks, the wavelet's lines and the
+     * result */
+    w = least(l->w, (h->tw / h->dx + grid) >> level);
+    high = least(l->h, (h->th / h->dy + grid) >> level);
+    if (h->ht)
+        out->level_hold[level] = (size_t)w * (size_t)high * (size_t)h->comps * 4;
+    else
+        out->level_hold[level] =
+            (size_t)(least(w, l->tile_w + MARGIN) * least(high, l->tile_h + MARGIN)) * (size_t)h->comps * 12;
+}
+
+static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    const iip_jp2_head *h = &r->head;
+    const iip_jp2_file *f = &r->file;
+    int64_t side = SIDE, pixel;
+
+    iip_jp2_form_info(r->form, out);
+    pixel = out->bands * (int64_t)iip_sample_size(out->sample);
+    while (side * side * pixel > CELL_BYTES)
+        side /= 2;
+    out->levels = out->virtual_from = h->levels;
+    for (int i = 0; i < h->levels; i++)
+        set_level(r, i, side, out);
+    out->tiled = h->columns * h->rows > 1;
+    out->pages = 1;
+    out->orientation = 1;
+    out->layers = h->layers;
+    out->hold = h->tile_bytes + h->tile_work;
+    out->decode_cost = h->ht ? 4 : 15;
+    out->res_x = f->res_x;
+    out->res_y = f->res_y;
+    /* A CIELAB profile is for samples as they are coded, and these are decoded. */
+    if (f->icc.len > 0 && f->icc.len <= (int64_t)IIP_READ_ICC && out->space != IIP_LAB) {
+        out->icc_len = (size_t)f->icc.len;
+        if (!(out->icc = iip_codec_fetch(f->s, f->icc.at, out->icc_len, p, e)))
+            return e->status;
+    }
+    if (f->xmp.len > 0 && f->xmp.len <= (int64_t)IIP_READ_XMP) {
+        out->xmp_len = (size_t)f->xmp.len;
+        if (!(out->xmp = iip_codec_fetch(f->s, f->xmp.at, out->xmp_len, p, e)))
+            return e->status;
+    }
+    return IIP_OK;
+}
+
+/* --- pixels ------------------------------------------------------------------------------------------------------- */
+
+/* The samples of an axis that pixels from..to are made of: those at or before them, of those there are. */
+static void under(int64_t *from, int64_t *to, int64_t sub, int64_t first, int64_t end)
+{
+    *from /= sub;
+    *to = (*to - 1) / sub + 1;
+    *from = *from < first ? first : *from > end - 1 ? end - 1 : *from;
+    *to = *to > end ? end : *to <= *from ? *from + 1 : *to;
+}
+
+/* The samples of each component under the rectangle, which lies so on the level's own grid. */
+static void set_want(iip_reader_t *r, int level, iip_rect at)
+{
+    const iip_jp2_head *h = &r->head;
+
+    for (int c = 0; c < h->comps; c++) {
+        const int64_t dx = h->comp[c].dx, dy = h->comp[c].dy;
+        iip_jp2_box w = {at.x, at.y, at.x + at.w, at.y + at.h};
+
+        under(&w.x0, &w.x1, dx / h->dx, iip_jp2_at(h->x0, dx, level), iip_jp2_at(h->x1, dx, level));
+        under(&w.y0, &w.y1, dy / h->dy, iip_jp2_at(h->y0, dy, level), iip_jp2_at(h->y1, dy, level));
+        r->want[c] = w;
+    }
+}
+
+/* Columns and rows of the tiles with samples that are wanted and used. */
+static iip_jp2_box tiles_under(const iip_reader_t *r, int level)
+{
+    const iip_jp2_head *h = &r->head;
+    iip_jp2_box t = {INT64_MAX, INT64_MAX, 0, 0};
+
+    for (int c = 0; c < h->comps; c++) {
+        const iip_jp2_box *w = &r->want[c];
+        const int64_t sx = (int64_t)h->comp[c].dx << level, sy = (int64_t)h->comp[c].dy << level;
+        const int64_t x0 = (w->x0 * sx - h->tx0) / h->tw, x1 = ((w->x1 - 1) * sx - h->tx0) / h->tw + 1;
+        const int64_t y0 = (w->y0 * sy - h->ty0) / h->th, y1 = ((w->y1 - 1) * sy - h->ty0) / h->th + 1;
+
+        if (!iip_jp2_form_uses(r->form, c))
+            continue;
+        t = (iip_jp2_box){least(t.x0, x0), least(t.y0, y0), t.x1 > x1 ? t.x1 : x1, t.y1 > y1 ? t.y1 : y1};
+    }
+    return t;
+}
+
+/* What both have, from a tile's plane to that of the whole rectangle. */
+static void paste(const iip_jp2_plane *from, const iip_jp2_plane *to)
+{
+    const int64_t x0 = from->x0 > to->x0 ? from->x0 : to->x0, x1 = least(from->x0 + from->w, to->x0 + to->w);
+    const int64_t y0 = from->y0 > to->y0 ? from->y0 : to->y0, y1 = least(from->y0 + from->h, to->y0 + to->h);
+
+    for (int64_t y = y0; y < y1 && x0 < x1; y++)
+        memcpy(to->px + (y - to->y0) * to->w + (x0 - to->x0), from->px + (y - from->y0) * from->w + (x0 - from->x0),
+               (size_t)(x1 - x0) * sizeof *to->px);
+}
+
+/* Samples of several tiles, put together. */
+static iip_status read_tiles(iip_reader_t *r, int level, int layers, iip_jp2_box t, iip_rect at, iip_raster *out,
+                             iip_error *e)
+{
+    const iip_jp2_head *h = &r->head;
+    iip_jp2_plane *all = malloc((size_t)h->comps * sizeof *all);
+    size_t n = 0;
+    int32_t *px = NULL, *put;
+    iip_status rv = IIP_OK;
+
+    for (int c = 0; c < h->comps; c++)
+        if (iip_jp2_form_uses(r->form, c))
+            n += (size_t)(r->want[c].x1 - r->want[c].x0) * (size_t)(r->want[c].y1 - r->want[c].y0);
+    if (!all || !(put = px = malloc(n * sizeof *px))) {
+        free(all);
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for %zu samples", n);
+    }
+    for (int c = 0; c < h->comps; c++) {
+        const iip_jp2_box *w = &r->want[c];
+
+        all[c] = (iip_jp2_plane){put, w->x0, w->y0, w->x1 - w->x0, w->y1 - w->y0};
+        if (iip_jp2_form_uses(r->form, c))
+            put += all[c].w * all[c].h;
+    }
+    for (int64_t y = t.y0; y < t.y1 && rv == IIP_OK; y++)
+        for (int64_t x = t.x0; x < t.x1 && rv == IIP_OK; x++) {
+            rv = iip_jp2_tile_decode(r->tile, y * h->columns + x, level, layers, r->want, r->plane, e);
+            for (int c = 0; c < h->comps && rv == IIP_OK; c++)
+                if (iip_jp2_form_uses(r->form, c))
+                    paste(&r->plane[c], &all[c]);
+        }
+    if (rv == IIP_OK)
+        rv = iip_jp2_form_fill(r->form, all, at.x, at.y, out, e);
+    free(px);
+    free(all);
+    return rv;
+}
+
+static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    const iip_jp2_head *h = &r->head;
+    const int64_t x0 = level < 0 || level >= h->levels ? 0 : iip_jp2_at(h->x0, h->dx, level);
+    const int64_t y0 = level < 0 || level >= h->levels ? 0 : iip_jp2_at(h->y0, h->dy, level);
+    iip_jp2_box t;
+
+    if (level < 0 || level >= h->levels || want.x < 0 || want.y < 0 || want.w < 1 || want.h < 1 ||
+        want.x > iip_jp2_at(h->x1, h->dx, level) - x0 - want.w ||
+        want.y > iip_jp2_at(h->y1, h->dy, level) - y0 - want.h)
+        return iip_fail(e, IIP_E_RANGE, 0, "JPEG 2000: no such rectangle on level %d", level);
+    layers = layers < 1 || layers >= h->layers ? 0 : layers;
+    want.x += x0;
+    want.y += y0;
+    set_want(r, level, want);
+    t = tiles_under(r, level);
+    if ((t.x1 - t.x0) * (t.y1 - t.y0) > 1)
+        return read_tiles(r, level, layers, t, want, out, e);
+    if (iip_jp2_tile_decode(r->tile, t.y0 * h->columns + t.x0, level, layers, r->want, r->plane, e) != IIP_OK)
+        return e->status;
+    return iip_jp2_form_fill(r->form, r->plane, want.x, want.y, out, e);
+}
+
+const iip_decoder iip_decoder_jp2 = {
+    .abi = IIP_CODEC_ABI,
+    .name = "jp2",
+    .priority = 100,
+    .sniff = jp2_sniff,
+    .open = jp2_open,
+    .info = jp2_info,
+    .read = jp2_read,
+};
