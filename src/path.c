@@ -103,6 +103,13 @@ int iip_path_good(const char *name)
     }
 }
 
+const char *iip_path_below(const char *top, const char *name)
+{
+    size_t n = strlen(top);
+
+    return strncmp(name, top, n) == 0 && name[n] == '/' ? name + n + 1 : name;
+}
+
 const char *iip_path_encode(const char *name, apr_pool_t *p)
 {
     static const char bare[] = "-._~:;,!$&'()*+=";

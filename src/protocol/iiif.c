@@ -350,8 +350,9 @@ static size_t iiif_tail(const char *path)
 }
 
 /* Decodes segments, puts the slashes back: NULL if that is no name to look for (R9). */
-static const char *read_name(const char *const *seg, int n, apr_pool_t *p)
+static const char *read_name(const iip_input *in, const char *const *seg, int n, apr_pool_t *p)
 {
+    const iip_root *root = in->set->root;
     const char *name = NULL;
 
     for (int i = 0; i < n; i++) {
@@ -361,6 +362,8 @@ static const char *read_name(const char *const *seg, int n, apr_pool_t *p)
             return NULL;
         name = name ? apr_pstrcat(p, name, "/", s, NULL) : s;
     }
+    if (name && root && root->absolute)
+        name = iip_path_below(root->path, name);
     return name && iip_path_good(name) ? name : NULL;
 }
 
@@ -397,7 +400,7 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
         context c = {iip_iiif_version(in, info), iip_limits_grow(&lim), in->accept};
 
         n -= info ? 1 : PARTS;
-        if (!in->mapped && !(rq->name = read_name(seg, n, p)))
+        if (!in->mapped && !(rq->name = read_name(in, seg, n, p)))
             return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
         if (info || !(wrong = parse_parts(&c, seg + n, rq, p)))
             return IIP_OK;
@@ -408,7 +411,7 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
     /* A name, a name with literal slashes, or too few or too many parts (R4) */
     image = n > least && (literal || in->mapped) && looks_like_image(last, last_segments(in->path, last));
     if (n == least || literal) {
-        rq->name = in->mapped ? NULL : read_name(seg, n, p);
+        rq->name = in->mapped ? NULL : read_name(in, seg, n, p);
         if (in->mapped || rq->name) {
             *want = slash && !image ? IIP_WANT_MOVED : IIP_WANT_BARE;
             if (!image)
