@@ -188,7 +188,7 @@ const char *iipd_base_url(iipd_request *q, const char *folder)
 
             host = apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, host, at), usual ? "" : ":", usual ? "" : n, NULL);
         }
-        if (x && *x == '/' && url_good(x) && !strchr(x, '?')) {
+        if (x && *x == '/' && x[1] != '/' && url_good(x) && !strchr(x, '?')) {
             size_t len = strlen(x);
 
             while (len && x[len - 1] == '/')

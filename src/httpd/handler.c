@@ -193,6 +193,7 @@ static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
 static int serve(iipd_request *q, iip_server_t *sv)
 {
     iip_error look;
+    char octet;
 
     iip_refuse(&look, IIP_OK, NULL);
     if (!q->set.root) {
@@ -216,6 +217,10 @@ static int serve(iipd_request *q, iip_server_t *sv)
         q->e = look;
         return OK;
     }
+    /* A redirect says that there is a picture: a link out of the root is seen only when it is opened */
+    if (!q->info && q->want != IIP_WANT_IMAGE && q->want != IIP_WANT_INFO &&
+        q->src->read(q->src, &octet, 0, 0, &q->e) != IIP_OK)
+        return OK;
     if (q->want == IIP_WANT_BARE)
         return send_bare(q);
     if (q->want == IIP_WANT_MOVED)

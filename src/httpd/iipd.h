@@ -63,6 +63,8 @@ void iipd_insert_error_filter(request_rec *r);
 /* Fills in, rq, want, file. DECLINED: not ours, nothing was touched; an HTTP status that is the answer; else OK with
  * q->e telling what is wrong with the request, if something is. */
 int iipd_resolve(iipd_request *q);
+/* Tells the later hooks that this answer is ours. */
+void iipd_answering(request_rec *r);
 /* Puts back the handler that would have had this request. DECLINED. */
 int iipd_decline(request_rec *r);
 

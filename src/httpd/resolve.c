@@ -11,8 +11,9 @@ APLOG_USE_MODULE(iip);
 
 /* What our earlier hooks leave for the later ones. */
 typedef struct {
+    int answered;        /* by our handler, which did not decline */
     const char *handler; /* before core's SetHandler took over; NULL: none */
-    int encoded;         /* we kept httpd from decoding r->uri, for the %2F in it */
+    int encoded;         /* we kept httpd from decoding r->uri, for the %2F or %00 in it */
     int rooted;          /* r->filename is not where the URL would lie */
 } note;
 
@@ -48,19 +49,21 @@ static const iip_root *rooted(request_rec *r)
     return iip_protocol_find(name) ? set->root : NULL;
 }
 
-static int has_encoded_slash(const char *s)
+/* An encoded slash or NUL. */
+static int is_refused(const char *s)
 {
     while ((s = strchr(s, '%')) != NULL)
-        if (*++s == '2' && (s[1] == 'F' || s[1] == 'f'))
+        if ((*++s == '2' && (s[1] == 'F' || s[1] == 'f')) || (*s == '0' && s[1] == '0'))
             return 1;
     return 0;
 }
 
-/* httpd answers 404 to an encoded slash unless the vhost's AllowEncodedSlashes says otherwise; DONE keeps it from
- * decoding at all (spec/iiif.md R11). Only for requests of the client: what others look up is theirs. */
+/* httpd itself answers 404 to a NUL, and to an encoded slash unless the vhost's AllowEncodedSlashes says otherwise;
+ * DONE keeps it from decoding at all (spec/iiif.md R9, R11). Only for requests of the client: what others look up is
+ * theirs. */
 int iipd_pre_translate_name(request_rec *r)
 {
-    if (r->main || !r->uri || !has_encoded_slash(r->uri) || !rooted(r))
+    if (r->main || !r->uri || !is_refused(r->uri) || !rooted(r))
         return DECLINED;
     note_of(r, 1)->encoded = 1;
     return DONE;
@@ -98,17 +101,23 @@ int iipd_fixups(request_rec *r)
     return DECLINED;
 }
 
-/* httpd's own errors (401, 403 and the like) in a place that is ours alone can be read by scripts too (R46). */
+/* httpd's own errors can be read by scripts too (R46): 401, 403 and the like in a place that is ours alone, and 416
+ * instead of an answer of ours, whose headers are dropped then. */
 void iipd_insert_error_filter(request_rec *r)
 {
     const note *n = note_of(r, 0);
     iip_settings set;
 
-    if (n && n->rooted && r->status >= 400 && !apr_table_get(r->headers_out, "Access-Control-Allow-Origin") &&
+    if (n && (n->rooted || n->answered) && r->status >= 400 &&
         !apr_table_get(r->err_headers_out, "Access-Control-Allow-Origin")) {
         iip_settings_effective(&set, iipd_settings(r));
         iipd_cors(&set, r, r->err_headers_out);
     }
+}
+
+void iipd_answering(request_rec *r)
+{
+    note_of(r, 1)->answered = 1;
 }
 
 int iipd_decline(request_rec *r)
@@ -259,7 +268,6 @@ static int resolve_rooted(iipd_request *q)
     const note *nt = note_of(q->r, 0);
     const char *raw, *path;
     request_rec *sub;
-    size_t n = strlen(root->path);
     int keep, rc;
 
     raw = raw_path(q->r, &keep);
@@ -273,8 +281,6 @@ static int resolve_rooted(iipd_request *q)
     if (q->proto->parse(&q->in, &q->rq, &q->want, q->r->pool, &q->e) != IIP_OK &&
         (q->want != IIP_WANT_BARE || !q->rq.name))
         return OK;
-    if (root->absolute && q->rq.name && !strncmp(q->rq.name, root->path, n) && q->rq.name[n] == '/')
-        q->rq.name += n + 1;
     if (!q->rq.name || !iip_path_good(q->rq.name)) {
         if (q->e.status == IIP_OK)
             iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);

@@ -71,6 +71,7 @@ int iipd_validate(iipd_request *q, const char *line, size_t len)
     ap_update_mtime(r, q->src->mtime);
     ap_set_last_modified(r);
     cache_control(q, q->set.cache_control);
+    iipd_answering(r);
     rc = ap_meets_conditions(r);
     if (rc == OK)
         iipd_cors(&q->set, r, r->headers_out);
@@ -126,6 +127,10 @@ static apr_bucket_brigade *brigade(const request_rec *r)
 
 int iipd_send_head(iipd_request *q)
 {
+    if (iip_request_streams(&q->rq))
+        apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
+    else
+        ap_set_accept_ranges(q->r);
     return pass(q->r, brigade(q->r));
 }
 
