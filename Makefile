@@ -22,6 +22,7 @@ endif
 
 CC         := $(or $(CC_OVERRIDE),$(shell $(APXS) -q CC 2>/dev/null),gcc)
 HTTPD_INC  := $(shell $(APXS) -q INCLUDEDIR 2>/dev/null)
+MODULES_DIR = $(shell $(APXS) -q LIBEXECDIR 2>/dev/null)
 APR_FLAGS  := $(shell apr-1-config --includes --cppflags 2>/dev/null)
 APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
 APR_LIBS   := $(shell apr-1-config --link-ld 2>/dev/null) $(shell apu-1-config --link-ld 2>/dev/null)
@@ -55,7 +56,7 @@ FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(BUILD)/mod_iip.so $(BUILD)/libiip.a $(BUILD)/iip
+all: $(BUILD)/mod_iip.so $(BUILD)/libiip.a $(BUILD)/iip $(BUILD)/mod_iip.h
 
 $(BUILD)/libiip.a: $(CORE_OBJ)
 	@rm -f $@
@@ -70,6 +71,14 @@ $(BUILD)/mod_iip.so: $(MOD_OBJ) $(BUILD)/libiip.a
 $(BUILD)/iip: $(TOOL_OBJ) $(BUILD)/libiip.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ $(LIB_LIBS) $(APR_LIBS)
+
+# For other modules: src/mod_iip.h with the marked parts of our own headers in place of their includes
+$(BUILD)/mod_iip.h: src/mod_iip.h src/iip.h src/source/source.h src/codec/codec.h Makefile
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)awk '!/^#include "/ { print; next } { gsub(/"/, "", $$2); f = "src/" $$2; while ((getline l < f) > 0) { \
+	  if (l ~ /^\/\* >> mod_iip\.h/) { on = 1; l = "" } if (l ~ /^\/\* << /) on = 0; if (on) print l } }' \
+	  src/mod_iip.h >$@
 
 $(MOD_OBJ): ALLFLAGS += -I$(HTTPD_INC) $(APU_FLAGS)
 
@@ -131,12 +140,16 @@ bench: all
 readme: $(BUILD)/iip
 	$(PYTHON) tests/readme.py $(BUILD)
 
+# DESTDIR: for packages
 install: all
-	$(APXS) -i -n iip $(BUILD)/mod_iip.so
+	$(if $(DESTDIR),mkdir -p $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(HTTPD_INC))
+	$(APXS) $(if $(DESTDIR),-S LIBEXECDIR=$(DESTDIR)$(MODULES_DIR)) -i -n iip $(BUILD)/mod_iip.so
+	install -m 644 $(BUILD)/mod_iip.h $(DESTDIR)$(HTTPD_INC)/mod_iip.h
 
 clean:
 	rm -rf build
 
+.DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 .PHONY: all units fuzzers readme deps lint check demo asan tsan valgrind fuzz bench install clean

@@ -11,6 +11,7 @@
 
 #define IIP_VERSION "0.1.0"
 
+/* >> mod_iip.h */
 typedef enum {                  /* order = rows of the table in error.c                      */
                IIP_OK = 0,      /*                                                           */
                IIP_E_SYNTAX,    /* 400 the request cannot be parsed                          */
@@ -42,6 +43,7 @@ typedef struct {
     const char *part;
     char detail[160];
 } iip_error;
+/* << */
 
 /* Both return the status they store, so: return iip_fail(...). refuse is the parsers' form. */
 iip_status iip_fail(iip_error *e, iip_status s, apr_status_t cause, const char *fmt, ...)
@@ -52,14 +54,17 @@ int iip_status_retry(iip_status s);        /* seconds for Retry-After, 0 = none 
 const char *iip_status_name(iip_status s); /* value of the IIP-Error header */
 const char *iip_status_text(iip_status s); /* short sentence for the client */
 
+/* >> mod_iip.h */
 typedef struct {
     int64_t x, y, w, h;
 } iip_rect;
+/* << */
 
 typedef struct {
     int64_t a, b;
 } iip_pair; /* "w [h]", "encoded [decoded]": one directive, one member */
 
+/* >> mod_iip.h */
 /* Readers widen odd depths to one of these; iip_info.bits keeps the stored number. */
 typedef enum { IIP_U8, IIP_U16, IIP_U32, IIP_S16, IIP_S32, IIP_F32, IIP_F64 } iip_sample;
 
@@ -75,9 +80,11 @@ typedef enum {
     IIP_FMT_PDF,
     IIP_FMT_COUNT
 } iip_format;
+/* << */
 
 typedef struct iip_settings iip_settings; /* settings.h: the directives in force for this request */
 
+/* >> mod_iip.h */
 /* What the administrator allows, taken from the settings. */
 typedef struct {
     int64_t max_width, max_height, max_area; /* output pixels, 0 = no limit */
@@ -86,6 +93,7 @@ typedef struct {
     apr_interval_time_t deadline;            /* for the whole computation */
     int upscale;                             /* may answers be larger than the region they show */
 } iip_limits;
+/* << */
 
 /* One step of image processing on the scaled picture; they run in the order of the array. Rows of a table in
  * raster/tone.c. */

@@ -191,11 +191,9 @@ void iip_readers_clear(iip_readers_t *rs)
     close_all(shrink_locked(rs, 0, 0));
 }
 
-static iip_status open_reader(kept **out, iip_source_t *s, const reader_key *key, const iip_limits *lim, iip_error *e)
+/* A pool and a source of its own, nothing open yet. */
+static iip_status new_reader(kept **out, iip_source_t *s, const reader_key *key, iip_error *e)
 {
-    unsigned char head[IIP_SNIFF];
-    size_t n = s->id.size < IIP_SNIFF ? (size_t)s->id.size : IIP_SNIFF;
-    const iip_decoder *d;
     apr_pool_t *pool;
     kept *k;
     iip_status rv;
@@ -209,17 +207,34 @@ static iip_status open_reader(kept **out, iip_source_t *s, const reader_key *key
     }
     k->pool = pool;
     k->key = *key;
-    if ((rv = iip_source_keep(&k->lease.src, s, pool, e)) == IIP_OK &&
-        (rv = k->lease.src->read(k->lease.src, head, n, 0, e)) == IIP_OK) {
-        if ((d = iip_decoder_find(head, n)) == NULL)
-            rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: no decoder knows its first bytes", s->name);
-        else
-            rv = open_decoder(k, d, (int)key->page, lim, e);
-    }
-    if (rv != IIP_OK)
+    if ((rv = iip_source_keep(&k->lease.src, s, pool, e)) != IIP_OK)
         close_reader(k);
     else
         *out = k;
+    return rv;
+}
+
+/* By the surest decoder, or the next that does not refuse. Each begins with a new pool: one that refuses leaves things
+ * behind. */
+static iip_status open_reader(kept **out, iip_source_t *s, const reader_key *key, const iip_limits *lim, iip_error *e)
+{
+    unsigned char head[IIP_SNIFF];
+    size_t n = s->id.size < IIP_SNIFF ? (size_t)s->id.size : IIP_SNIFF;
+    const iip_decoder *d = NULL;
+    kept *k = NULL;
+    iip_status rv;
+
+    do {
+        if ((rv = new_reader(&k, s, key, e)) != IIP_OK)
+            return rv;
+        if (!d && (rv = k->lease.src->read(k->lease.src, head, n, 0, e)) == IIP_OK && !(d = iip_decoder_find(head, n)))
+            rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: no decoder knows its first bytes", s->name);
+        if (rv == IIP_OK && (rv = open_decoder(k, d, (int)key->page, lim, e)) == IIP_OK) {
+            *out = k;
+            return IIP_OK;
+        }
+        close_reader(k);
+    } while (rv == IIP_E_FORMAT && d && (d = iip_decoder_next(head, n, d)));
     return rv;
 }
 

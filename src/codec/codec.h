@@ -7,6 +7,7 @@
 #define IIP_CODEC_H
 #include "source/source.h"
 
+/* >> mod_iip.h */
 #define IIP_MAX_LEVELS 32
 #define IIP_MAX_SIDE   INT64_C(2147483647)
 #define IIP_MAX_CELL   (64u << 20) /* bytes of one decoded tile or strip cell; more is IIP_E_FORMAT */
@@ -53,10 +54,12 @@ typedef struct {
     iip_icc_kind icc_kind; /* these two are not the decoder's: what iip_icc_look() says, */
     uint64_t icc_id[2];    /* and equal for equal profiles, in one process */
 } iip_info;
+/* << */
 
 /* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
 void iip_info_upright(iip_info *info);
 
+/* >> mod_iip.h */
 /* Pixels, interleaved, top row first. Rows are stride bytes apart. */
 typedef struct {
     int64_t        w, h;
@@ -65,6 +68,7 @@ typedef struct {
     size_t         stride;
     unsigned char *px;
 } iip_raster;
+/* << */
 
 size_t iip_sample_size(iip_sample s); /* bytes */
 /* malloc freed by a cleanup of p, for what grows with the input. NULL: *e is IIP_E_MEMORY. */
@@ -79,6 +83,7 @@ void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip
 #define IIP_READ_ICC ((size_t)4 << 20) /* larger profiles and XMP are left out by readers */
 #define IIP_READ_XMP ((size_t)1 << 20)
 
+/* >> mod_iip.h */
 /* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
 typedef struct {
     const void *mem;
@@ -102,7 +107,8 @@ typedef struct iip_decoder {
     int (*sniff)(const unsigned char *head, size_t n);
     /* MUST. Reads headers only. Everything is allocated from p and torn down by its cleanups; after a failure the caller
      * destroys p, nothing else. Refuses by the header what breaks spec/security.md section 4 (IIP_E_FORMAT).
-     * s outlives the reader. page -1 = the default one; IIP_E_NOT_FOUND if there is no such page. */
+     * IIP_E_FORMAT also says "not mine": then the next decoder that knows the first bytes is asked.
+     * s outlives the reader; a file is open (s->fd) for as long. page -1 = the default one; IIP_E_NOT_FOUND if there is no such page. */
     iip_status (*open)(iip_reader_t **r, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p, iip_error *e);
     /* MUST. Fills *out (zeroed by the caller); what it points to is copied into p. */
     iip_status (*info)(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e);
@@ -118,7 +124,9 @@ typedef struct iip_decoder {
                       iip_error *e);
 } iip_decoder;
 
-#define IIP_SNIFF 64
+#define IIP_SNIFF     64
+#define IIP_CODEC_ABI 1
+/* << */
 
 /* Where an encoder's bytes go. */
 typedef struct iip_sink {
@@ -163,16 +171,17 @@ typedef struct iip_encoder {
     iip_status (*end)(iip_writer_t *w, iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
 } iip_encoder;
 
-#define IIP_CODEC_ABI 1
-/* The decoder that is surest of these first bytes, or NULL. */
+/* The decoder that is surest of these first bytes, or NULL. next: the one behind it, to be asked when it has refused. */
 const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n);
+const iip_decoder *iip_decoder_next(const unsigned char *head, size_t n, const iip_decoder *after);
 const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not built */
 const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
 const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
 /* tiff_write.c: 1 if libtiff here has that compression, an IIP_TIFF_ value. */
 int iip_tiff_writes(int compression);
-/* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, or the table is full. */
+/* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, a MUST is missing, or the table is full. */
 int iip_decoder_add(const iip_decoder *d);
+void iip_decoder_forget(void); /* all that were added */
 
 /* meta.c. The text under a tag of the first directory of an EXIF block (Artist 315, Copyright 33432, ...), not ended by NUL;
  * NULL if there is none. */

@@ -6,10 +6,7 @@
 extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg, iip_decoder_webp, iip_decoder_jp2;
 extern const iip_encoder iip_encoder_jpeg, iip_encoder_png, iip_encoder_webp, iip_encoder_tiff;
 
-#define MAX_DECODERS 32
-
-/* Other modules' rows are put in front of the empty ones, by iip_decoder_add(). */
-static const iip_decoder *decoders[MAX_DECODERS + 1] = {
+static const iip_decoder *const decoders[] = {
     &iip_decoder_tiff,
     &iip_decoder_jpeg,
     &iip_decoder_webp,
@@ -20,32 +17,58 @@ static const iip_encoder *const encoders[] = {
     &iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_webp, &iip_encoder_tiff, NULL,
 };
 
-const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n)
+#define OWN       ((int)(sizeof decoders / sizeof *decoders))
+#define MAX_ADDED 16
+
+/* Other modules' rows, behind ours. */
+static const iip_decoder *added[MAX_ADDED];
+static int added_count;
+
+static const iip_decoder *decoder_at(int i)
 {
-    const iip_decoder *best = NULL;
-    int sure = 0;
+    return i < OWN ? decoders[i] : i - OWN < added_count ? added[i - OWN] : NULL;
+}
 
-    for (const iip_decoder *const *d = decoders; *d; d++) {
-        int score = (*d)->sniff(head, n);
+/* Above 0: the first is asked before the second; 0: the earlier row is. */
+static int order(int sure_a, int priority_a, int sure_b, int priority_b)
+{
+    return sure_a != sure_b ? sure_a - sure_b : (priority_a > priority_b) - (priority_a < priority_b);
+}
 
-        if (score > sure || (score > 0 && score == sure && (*d)->priority > best->priority)) {
-            best = *d;
+const iip_decoder *iip_decoder_next(const unsigned char *head, size_t n, const iip_decoder *after)
+{
+    const iip_decoder *d, *best = NULL;
+    int sure = 0, sure_after = after ? after->sniff(head, n) : 0, passed = 0;
+
+    for (int i = 0; (d = decoder_at(i)); i++) {
+        const int score = d->sniff(head, n);
+        const int later = !after || order(score, d->priority, sure_after, after->priority) < passed;
+
+        if (score > 0 && later && (!best || order(score, d->priority, sure, best->priority) > 0)) {
+            best = d;
             sure = score;
         }
+        passed |= d == after;
     }
     return best;
 }
 
+const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n)
+{
+    return iip_decoder_next(head, n, NULL);
+}
+
 int iip_decoder_add(const iip_decoder *d)
 {
-    int i = 0;
-
-    while (decoders[i])
-        i++;
-    if (i == MAX_DECODERS || d->abi != IIP_CODEC_ABI)
+    if (d->abi != IIP_CODEC_ABI || added_count == MAX_ADDED || !d->sniff || !d->open || !d->info || !d->read)
         return -1;
-    decoders[i] = d;
+    added[added_count++] = d;
     return 0;
+}
+
+void iip_decoder_forget(void)
+{
+    added_count = 0;
 }
 
 const iip_encoder *iip_encoder_find(iip_format f)

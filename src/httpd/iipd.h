@@ -49,6 +49,9 @@ apr_array_header_t *iipd_warnings(void);
 int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
+/* ---- provider.c: decoders of other modules ---- */
+int iipd_add_decoders(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+
 /* ---- child.c: what a child has ---- */
 void iipd_child_init(apr_pool_t *pchild, server_rec *s);
 /* The child's server for the length of one request; NULL if there was no memory for it. Leave in any case. */

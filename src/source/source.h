@@ -4,6 +4,7 @@
 #define IIP_SOURCE_H
 #include "settings.h"
 
+/* >> mod_iip.h */
 typedef struct iip_source iip_source_t;
 
 /* Who the bytes are. All of it is in every key of this child's stores: a replaced file is another source, and so is the
@@ -25,6 +26,7 @@ struct iip_source {
     apr_time_t mtime; /* of id, rounded down */
     int fd;           /* -1 if there is none (yet) */
 };
+/* << */
 
 /* Looks (one fstatat) and opens at the first read: beneath root with no step outside of it (openat2 RESOLVE_BENEATH,
  * where the kernel lacks it openat O_NOFOLLOW segment by segment; root->follow: plain openat), regular files only

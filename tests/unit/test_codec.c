@@ -41,23 +41,66 @@ static int as_sure(const unsigned char *head, size_t n)
     return n >= 2 && head[0] == 0xff && head[1] == 0xd8 ? 95 : 0;
 }
 
-/* Runs last: a row cannot be taken away again. */
+static int less_sure(const unsigned char *head, size_t n)
+{
+    return as_sure(head, n) / 2;
+}
+
+static iip_status none_open(iip_reader_t **r, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
+                            iip_error *e)
+{
+    return IIP_E_FORMAT;
+}
+
+static iip_status none_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    return IIP_E_FORMAT;
+}
+
+static iip_status none_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    return IIP_E_FORMAT;
+}
+
+#define ROW(word, n, look)                                                                                             \
+    {                                                                                                                  \
+        .abi = IIP_CODEC_ABI, .name = word, .priority = n, .sniff = look, .open = none_open, .info = none_info,        \
+        .read = none_read                                                                                              \
+    }
+
 static void added(void **state)
 {
-    static const unsigned char jpeg[] = {0xff, 0xd8, 0xff, 0xe1};
-    static const iip_decoder low = {.abi = IIP_CODEC_ABI, .name = "low", .priority = 1, .sniff = as_sure},
-                             high = {.abi = IIP_CODEC_ABI, .name = "high", .priority = 1000, .sniff = as_sure},
-                             other = {.abi = IIP_CODEC_ABI + 1, .name = "other", .priority = 2000, .sniff = as_sure};
+    static const unsigned char jpeg[] = {0xff, 0xd8, 0xff, 0xe1}, text[] = "text";
+    static const iip_decoder low = ROW("low", 1, as_sure), high = ROW("high", 1000, as_sure),
+                             twin = ROW("twin", 1000, as_sure), last = ROW("last", 2000, less_sure);
+    static const char *const order[] = {"high", "twin", "jpeg", "low", "last"};
+    iip_decoder other = high, half = high;
+    const iip_decoder *d = NULL;
 
+    other.abi = IIP_CODEC_ABI + 1;
+    other.priority = 2000;
+    half.read = NULL;
     assert_int_equal(iip_decoder_add(&low), 0);
     assert_string_equal(iip_decoder_find(jpeg, sizeof jpeg)->name, "jpeg");
     assert_int_equal(iip_decoder_add(&other), -1);
+    assert_int_equal(iip_decoder_add(&half), -1);
+    assert_int_equal(iip_decoder_add(&last), 0);
     assert_int_equal(iip_decoder_add(&high), 0);
+    assert_int_equal(iip_decoder_add(&twin), 0);
     assert_string_equal(iip_decoder_find(jpeg, sizeof jpeg)->name, "high");
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) { /* each once, down to the last */
+        d = iip_decoder_next(jpeg, sizeof jpeg, d);
+        assert_string_equal(d->name, order[i]);
+    }
+    assert_null(iip_decoder_next(jpeg, sizeof jpeg, d));
+    assert_null(iip_decoder_next(text, sizeof text, NULL));
     for (int i = 0; i < 100; i++)
         iip_decoder_add(&low);
     assert_int_equal(iip_decoder_add(&low), -1);
     assert_string_equal(iip_decoder_find(jpeg, sizeof jpeg)->name, "high");
+    iip_decoder_forget();
+    assert_string_equal(iip_decoder_find(jpeg, sizeof jpeg)->name, "jpeg");
+    assert_null(iip_decoder_next(jpeg, sizeof jpeg, iip_decoder_find(jpeg, sizeof jpeg)));
 }
 
 static void samples(void **state)

@@ -102,6 +102,14 @@ static iip_status open_bad(iip_reader_t **r, iip_source_t *s, int page, const ii
     return iip_fail(e, IIP_E_CORRUPT, 0, "page %d", page);
 }
 
+/* Files whose name begins with r are another's; it sees that when something is open already. */
+static iip_status open_refusing(iip_reader_t **r, iip_source_t *s, int page, const iip_limits *l, apr_pool_t *p,
+                                iip_error *e)
+{
+    open_counting(r, s, page, l, p, e);
+    return s->name[0] == 'r' ? iip_fail(e, IIP_E_FORMAT, 0, "refused %d", page) : IIP_OK;
+}
+
 static iip_status info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     enter();
@@ -145,6 +153,21 @@ static const iip_decoder serial = {.abi = IIP_CODEC_ABI,
                                    .raw = raw};
 static const iip_decoder bad = {
     .abi = IIP_CODEC_ABI, .name = "bad", .sniff = sniff_bad, .open = open_bad, .info = info, .read = read_byte};
+
+static int sniff_refusing(const unsigned char *head, size_t n)
+{
+    return n >= 4 && (memcmp(head, "CNT!", 4) == 0 || memcmp(head, "BAD!", 4) == 0 || memcmp(head, "REF!", 4) == 0)
+               ? 100
+               : 0;
+}
+
+static const iip_decoder refusing = {.abi = IIP_CODEC_ABI,
+                                     .name = "refusing",
+                                     .priority = 10,
+                                     .sniff = sniff_refusing,
+                                     .open = open_refusing,
+                                     .info = info,
+                                     .read = read_byte};
 
 /* --- files ---------------------------------------------------------------------------------------------------------
  */
@@ -377,6 +400,37 @@ static void test_refused(void **state)
     assert_int_equal(descriptors(), before);
 }
 
+/* One that says "not mine" (IIP_E_FORMAT) is no failure while another wants the file; any other error is final. */
+static void test_next_is_asked(void **state)
+{
+    iip_readers_t *rs = iip_readers_create(0, pool);
+    int before = descriptors();
+    iip_lease *l;
+    iip_error e;
+
+    iip_decoder_add(&refusing);
+    put("r1", "CNT!x");
+    put("r2", "BAD!x");
+    put("r3", "REF!x");
+    put("taken", "CNT!x");
+    l = take(rs, look("taken", pool), 0);
+    assert_string_equal(l->dec->name, "refusing");
+    iip_readers_give(rs, l, 1, 0);
+    l = take(rs, look("r1", pool), 0);
+    assert_string_equal(l->dec->name, "counting");
+    assert_int_equal(opened, closed + 1);
+    iip_readers_give(rs, l, 1, 0);
+    assert_int_equal(iip_readers_take(rs, look("r2", pool), 3, &lim, &l, &e), IIP_E_CORRUPT);
+    assert_string_equal(e.detail, "page 3");
+    assert_int_equal(iip_readers_take(rs, look("r3", pool), 4, &lim, &l, &e), IIP_E_FORMAT);
+    assert_string_equal(e.detail, "refused 4");
+    assert_int_equal(descriptors(), before);
+    iip_decoder_forget();
+    iip_decoder_add(&counting);
+    iip_decoder_add(&serial);
+    iip_decoder_add(&bad);
+}
+
 /* A reader outlives the request that opened it, and the name of its file. */
 static void test_own_source(void **state)
 {
@@ -519,6 +573,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_none_kept, zero, all_closed),
         cmocka_unit_test_setup_teardown(test_what_they_hold, zero, all_closed),
         cmocka_unit_test_setup_teardown(test_refused, zero, all_closed),
+        cmocka_unit_test_setup_teardown(test_next_is_asked, zero, all_closed),
         cmocka_unit_test_setup_teardown(test_own_source, zero, all_closed),
         cmocka_unit_test_setup_teardown(test_memory_source, zero, all_closed),
         cmocka_unit_test_setup_teardown(test_threads, zero, all_closed),
