@@ -291,19 +291,23 @@ Throughput against the goals:
 
 {chr(10).join(lines)}
 
-Rows: {" ".join(f"**{w.name}**: {w.note}" for w in works)} *static* serves the bytes of mod_iip's own answers as files, two folders deep, with sendfile and a
-written `AllowOverride None`. *CPU* is user and system time of the whole process tree of a side. *peak* is private memory plus shared pages once. *bytes* is the
-mean body. *not 200* counts answers with another status, broken connections, and pictures of another size than the other sides give.
+Rows:
+
+{chr(10).join(f"- *{w.name}*: {w.note}" for w in works)}
+
+*static* serves the bytes of mod_iip's own answers as files in one folder, with sendfile and a written `AllowOverride None`.
+*CPU* is user and system time of the whole process tree of a side. *peak* is private memory plus shared pages once.
+*bytes* is the mean body. *not 200* counts answers with another status, broken connections, and pictures of another size than the other sides give.
 '''
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--quick', action='store_true', help='3 rounds of 1 s; prints, writes nothing to the tree')
+    parser.add_argument('--quick', action='store_true', help='2 rounds of 1 s; prints, writes nothing to the tree')
     parser.add_argument('--rounds', type=int)
     parser.add_argument('--seconds', type=int)
     args = parser.parse_args()
-    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (1 if args.quick else 4)
+    rounds, seconds = args.rounds or (2 if args.quick else 7), args.seconds or (1 if args.quick else 4)
     for need, package in (('wrk', 'wrk'), ('vips', 'libvips-tools'), (IIPSRV, 'iipimage-server'),
                           (os.path.join(apxs('LIBEXECDIR'), 'mod_fcgid.so'), 'libapache2-mod-fcgid')):
         if not shutil.which(need) and not os.path.exists(need):
@@ -315,15 +319,23 @@ def main():
         # a short path: the sockets of mod_fcgid lie in it
         run, parts = stack.enter_context(within_reach({'pictures': os.path.join(WORK, 'pictures')}, '/tmp', 'mod_iip-bench-'))
         pictures = parts['pictures']
-        warm = start(stack, run, 'warm', lambda folder: ours(pictures))
-        cold = start(stack, run, 'cold', lambda folder: ours(pictures, 'IIPCacheSize 0 0'))
-        peer = start(stack, run, 'iipsrv', lambda folder: iipsrv(pictures, folder, 10), ('alias',), None)
-        peer_cold = start(stack, run, 'iipsrv-cold', lambda folder: iipsrv(pictures, folder, 0), ('alias',), None)
+
+        # a server for each row, so that its memory is that of this work alone
+        def mod_iip(name, *more):
+            return start(stack, run, name, lambda folder: ours(pictures, *more))
+
+        def peer(name, cache):
+            return start(stack, run, 'iipsrv-' + name, lambda folder: iipsrv(pictures, folder, cache), ('alias',), None)
+
+        def cold(name, paths):
+            return {'mod_iip': (mod_iip(name, 'IIPCacheSize 0 0'), paths), 'iipsrv': (peer(name, 0), paths)}
+
         jpeg = [f'/iiif/jpeg.tif/{iiif(t)}' for t in tiles]
         deflate = [f'/iiif/deflate.tif/{iiif(t)}' for t in tiles]
         files = os.path.join(run, 'files')
         os.makedirs(os.path.join(files, 'tiles'))
-        for path, (_, _, body) in zip(tiles, fetch_all(cold, jpeg)):
+        warm = mod_iip('warm')
+        for path, (_, _, body) in zip(tiles, fetch_all(warm, jpeg)):
             with open(os.path.join(files, 'tiles', '{}-{}-{}.jpg'.format(*path)), 'wb') as f:
                 f.write(body)
         whole = [i for i, t in enumerate(tiles) if f'/{TILE},{TILE}/' in iiif(t)]
@@ -332,17 +344,15 @@ def main():
         thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
         works = [
             Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
-                 {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer, jpeg)}),
+                 {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer('warm', 10), jpeg)}),
             Work('cold tile, JPEG', f'the {len(whole)} tiles of that session that lie whole in the pyramid, with `IIPCacheSize 0 0`: each is read '
                  'from it and passed through (the file is in the page cache; iipsrv without its cache).',
-                 {'static': (static, [plain[i] for i in whole]), 'mod_iip': (cold, [jpeg[i] for i in whole]),
-                  'iipsrv': (peer_cold, [jpeg[i] for i in whole])}),
-            Work('cold session, JPEG', f'likewise with its {len(tiles) - len(whole)} tiles at right and lower edges, which are decoded, cut and encoded.',
-                 {'static': (static, plain), 'mod_iip': (cold, jpeg), 'iipsrv': (peer_cold, jpeg)}),
-            Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.',
-                 {'mod_iip': (cold, deflate), 'iipsrv': (peer_cold, deflate)}),
-            Work('thumbnails', f'`full/!400,400` over {len(small)} JPEG pyramids, no caches.',
-                 {'mod_iip': (cold, thumbs), 'iipsrv': (peer_cold, thumbs)}),
+                 {'static': (static, [plain[i] for i in whole]), **cold('cold', [jpeg[i] for i in whole])}),
+            Work('cold session, JPEG', f'likewise with its {len(tiles) - len(whole)} tiles at right and lower edges, which are decoded, cut and '
+                 'encoded.',
+                 {'static': (static, plain), **cold('session', jpeg)}),
+            Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.', cold('deflate', deflate)),
+            Work('thumbnails', f'`full/!400,400` over {len(small)} JPEG pyramids, no caches.', cold('thumbnails', thumbs)),
         ]
         print(f'{len(tiles)} tiles, {len(small)} pyramids; {rounds} rounds of {seconds} s ...', flush=True)
         for w in works:
