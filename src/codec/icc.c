@@ -68,12 +68,6 @@ static int well_formed(const unsigned char *p, size_t n, const char *space)
 #ifdef IIP_HAVE_LCMS2
 #include <lcms2_plugin.h>
 
-const double iip_xyz_to_srgb[3][3] = {
-    {3.1341863642, -1.6172089590, -0.4906940640},
-    {-0.9787485042, 1.9161300968, 0.0334333992},
-    {0.0719639278, -0.2289938735, 1.4057537329},
-};
-
 /* Stands in front of each block. owner is NULL while lcms2 makes or unmakes the context itself. */
 typedef struct {
     iip_icc *owner;
@@ -158,15 +152,13 @@ void iip_icc_close(iip_icc *c)
 }
 
 /* Relative colorimetric, black to black: what is in sRGB's gamut stays what it is, white paper becomes white, and no
- * ink turns grey. */
-cmsHTRANSFORM iip_icc_to(iip_icc *c, cmsUInt32Number in, cmsColorSpaceSignature space, cmsUInt32Number out,
-                         cmsUInt32Number flags)
+ * ink turns grey. Not optimised, see raster/profile.c. */
+cmsHTRANSFORM iip_icc_to(iip_icc *c, cmsUInt32Number in, cmsHPROFILE to, cmsUInt32Number out)
 {
-    cmsHPROFILE to =
-        space == cmsSigLabData ? cmsCreateLab4ProfileTHR(c->context, NULL) : cmsCreateXYZProfileTHR(c->context);
-    cmsHTRANSFORM t = to ? cmsCreateTransformTHR(c->context, c->profile, in, to, out, INTENT_RELATIVE_COLORIMETRIC,
-                                                 flags | cmsFLAGS_BLACKPOINTCOMPENSATION | cmsFLAGS_NOCACHE)
-                         : NULL;
+    cmsHTRANSFORM t =
+        to ? cmsCreateTransformTHR(c->context, c->profile, in, to, out, INTENT_RELATIVE_COLORIMETRIC,
+                                   cmsFLAGS_BLACKPOINTCOMPENSATION | cmsFLAGS_NOCACHE | cmsFLAGS_NOOPTIMIZE)
+           : NULL;
 
     if (to)
         cmsCloseProfile(to);
@@ -179,8 +171,15 @@ cmsHTRANSFORM iip_icc_to_xyz(iip_icc *c)
                       c->channels == 1   ? TYPE_GRAY_DBL
                       : c->channels == 3 ? TYPE_RGB_DBL
                                          : TYPE_CMYK_DBL,
-                      cmsSigXYZData, TYPE_XYZ_DBL, cmsFLAGS_NOOPTIMIZE);
+                      cmsCreateXYZProfileTHR(c->context), TYPE_XYZ_DBL);
 }
+
+/* XYZ with ICC's D50 to the light of sRGB's primaries (IEC 61966-2-1: D65, adapted by Bradford's matrix). */
+static const double xyz_to_srgb[3][3] = {
+    {3.1341863642, -1.6172089590, -0.4906940640},
+    {-0.9787485042, 1.9161300968, 0.0334333992},
+    {0.0719639278, -0.2289938735, 1.4057537329},
+};
 
 void iip_icc_light(cmsHTRANSFORM to_xyz, const double *in, double rgb[3])
 {
@@ -188,17 +187,17 @@ void iip_icc_light(cmsHTRANSFORM to_xyz, const double *in, double rgb[3])
 
     cmsDoTransform(to_xyz, in, xyz, 1);
     for (int i = 0; i < 3; i++)
-        rgb[i] = iip_xyz_to_srgb[i][0] * xyz[0] + iip_xyz_to_srgb[i][1] * xyz[1] + iip_xyz_to_srgb[i][2] * xyz[2];
+        rgb[i] = xyz_to_srgb[i][0] * xyz[0] + xyz_to_srgb[i][1] * xyz[1] + xyz_to_srgb[i][2] * xyz[2];
 }
 
 static double encoded(double light)
 {
-    return light <= 0.0031308 ? 12.92 * light : 1.055 * pow(light, 1 / 2.4) - 0.055;
+    return light <= 0 ? 0 : light <= 0.0031308 ? 12.92 * light : light < 1 ? 1.055 * pow(light, 1 / 2.4) - 0.055 : 1;
 }
 
 enum { STEPS = 8 };
 
-/* 1 if no colour of a grid changes by more than a level of 8 bits. */
+/* 1 if no colour of a grid changes by more than two levels of 8 bits: makers adapt to D50 each in their own way. */
 static int is_srgb(const iip_icc *c, cmsHTRANSFORM to_xyz)
 {
     for (int i = 0; i < (c->channels == 1 ? STEPS * STEPS : STEPS * STEPS * STEPS); i++) {
@@ -211,7 +210,7 @@ static int is_srgb(const iip_icc *c, cmsHTRANSFORM to_xyz)
                 in[b] /= STEPS - 1;
         iip_icc_light(to_xyz, in, out);
         for (int b = 0; b < 3; b++)
-            if (!(fabs(encoded(out[b]) - in[b]) <= 1 / 255.0)) /* not a number is no colour */
+            if (!(fabs(encoded(out[b]) - in[b]) <= 2 / 255.0)) /* not a number is no colour */
                 return 0;
     }
     return 1;

@@ -18,15 +18,11 @@ typedef struct {
  * out. */
 iip_icc *iip_icc_open(const iip_info *info, size_t limit);
 void iip_icc_close(iip_icc *c); /* no transform of it is in use any more */
-/* To XYZ or Lab with D50 (cmsSigXYZData, cmsSigLabData). Freed with iip_icc_close() at the latest. NULL: as above. */
-cmsHTRANSFORM iip_icc_to(iip_icc *c, cmsUInt32Number in, cmsColorSpaceSignature space, cmsUInt32Number out,
-                         cmsUInt32Number flags);
+/* To the profile `to`, which it closes. NULL: as above. */
+cmsHTRANSFORM iip_icc_to(iip_icc *c, cmsUInt32Number in, cmsHPROFILE to, cmsUInt32Number out);
 /* From doubles (0..1) to XYZ as doubles. */
 cmsHTRANSFORM iip_icc_to_xyz(iip_icc *c);
 /* One colour through that, to the light of sRGB's primaries: linear, not clipped. */
 void iip_icc_light(cmsHTRANSFORM to_xyz, const double *in, double rgb[3]);
-
-/* XYZ with ICC's D50 to the light of sRGB's primaries (IEC 61966-2-1: D65, adapted by Bradford's matrix). */
-extern const double iip_xyz_to_srgb[3][3];
 #endif
 #endif

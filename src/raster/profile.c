@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Colours of a profile to sRGB.
  *
- * lcms2 works out what the profile says; pixels go through tables made of it. Of most profiles (curves and a matrix)
- * the light of a colour is the sum of what each channel gives alone: three look-ups. That is found out by trying, not
- * by reading tags. The others (inks, scanners with tables of colours) go through lcms2's own interpolation to CIELAB.
- * Either way colours outside sRGB are clipped at the very end: tables of clipped colours are wrong along the edge of
- * the gamut by many levels. */
+ * lcms2 works out what the profile says. Of most profiles (curves and a matrix) the light of a colour is the sum of
+ * what each channel gives alone: pixels then cost three look-ups in tables made of it, clipped at the very end. That is
+ * found out by trying, not by reading tags. The others (inks, scanners with tables of colours) go through lcms2 pixel
+ * by pixel: the tables it would make for speed are of clipped colours, and wrong along the edge of the gamut by many
+ * levels. */
 #include "codec/icc.h"
 #include "raster/stage.h"
 #include <math.h>
@@ -23,7 +23,7 @@ struct iip_transform {
     int channels, alpha;
     iip_sample sample;
     iip_icc *icc;
-    cmsHTRANSFORM lab; /* or NULL: */
+    cmsHTRANSFORM rgb; /* of 16 bits; or NULL: */
     light4 *light[3];  /* what each channel adds, by its value; black is in the first */
 };
 
@@ -33,8 +33,8 @@ void iip_transform_free(void *transform)
 
     if (!t)
         return;
-    if (t->lab)
-        cmsDeleteTransform(t->lab);
+    if (t->rgb)
+        cmsDeleteTransform(t->rgb);
     iip_icc_close(t->icc);
     for (int i = 0; i < t->channels && i < 3; i++)
         free(t->light[i]);
@@ -45,7 +45,7 @@ size_t iip_transform_size(const iip_transform *t)
 {
     const size_t values = t->sample == IIP_U8 ? 256 : PARTS + 1;
 
-    return sizeof *t + t->icc->used + (t->lab ? 0 : (size_t)t->channels * values * sizeof(light4));
+    return sizeof *t + t->icc->used + (t->rgb ? 0 : (size_t)t->channels * values * sizeof(light4));
 }
 
 /* 1 if channels add up; tried at colours of all kinds. */
@@ -107,16 +107,16 @@ static int fill_light(iip_transform *t, cmsHTRANSFORM to_xyz)
     return 1;
 }
 
-static int fill_lab(iip_transform *t)
+static int fill_rgb(iip_transform *t)
 {
     const cmsUInt32Number space = t->channels == 1 ? PT_GRAY : t->channels == 3 ? PT_RGB : PT_CMYK;
 
-    t->lab = iip_icc_to(t->icc,
+    t->rgb = iip_icc_to(t->icc,
                         COLORSPACE_SH(space) | EXTRA_SH((cmsUInt32Number)t->alpha) |
                             CHANNELS_SH((cmsUInt32Number)t->channels) |
                             BYTES_SH((cmsUInt32Number)iip_sample_size(t->sample)),
-                        cmsSigLabData, TYPE_Lab_16, 0);
-    return t->lab != NULL;
+                        cmsCreate_sRGBProfileTHR(t->icc->context), TYPE_RGB_16);
+    return t->rgb != NULL;
 }
 
 /* More than looking at the profile may take: what was sound there can be made here. */
@@ -136,7 +136,7 @@ iip_transform *iip_transform_make(const iip_info *info)
     if (t->icc) {
         t->channels = t->icc->channels;
         to_xyz = t->channels < 4 ? iip_icc_to_xyz(t->icc) : NULL;
-        good = to_xyz && adds_up(to_xyz, t->channels) ? fill_light(t, to_xyz) : fill_lab(t);
+        good = to_xyz && adds_up(to_xyz, t->channels) ? fill_light(t, to_xyz) : fill_rgb(t);
         cmsCloseProfile(t->icc->profile); /* it is in the tables now */
         t->icc->profile = NULL;
     }
@@ -209,47 +209,28 @@ LIGHT_PIXELS(light_8_8, unsigned char, unsigned char, LIGHT_8, iip_srgb_8, ALPHA
 LIGHT_PIXELS(light_16_8, uint16_t, unsigned char, LIGHT_16, iip_srgb_8, ALPHA_16_8)
 LIGHT_PIXELS(light_16_16, uint16_t, uint16_t, LIGHT_16, iip_srgb_16, ALPHA_16_16)
 
-static inline float cube(float t)
-{
-    return t > 24 / 116.f ? t * t * t : (t - 16 / 116.f) * (108 / 841.f);
-}
+#define WHOLE_8(v)  (unsigned char)(((uint32_t)(v)*255 + 32767) / 65535)
+#define WHOLE_16(v) (v)
 
-/* CIELAB as ICC.1 codes it in 16 bits to linear light; in and out may be the same memory. */
-IIP_HOT static void light_of_lab(const uint16_t *restrict lab, float *restrict rgb, size_t n)
-{
-    for (size_t i = 0; i < n; i++, lab += 3, rgb += 3) {
-        float y = ((float)lab[0] * (100 / 65535.f) + 16) / 116;
-        float x = cube(y + ((float)lab[1] / 257 - 128) / 500) * 0.9642f;
-        float z = cube(y - ((float)lab[2] / 257 - 128) / 200) * 0.8249f;
-
-        y = cube(y);
-        for (int c = 0; c < 3; c++)
-            rgb[c] =
-                (float)iip_xyz_to_srgb[c][0] * x + (float)iip_xyz_to_srgb[c][1] * y + (float)iip_xyz_to_srgb[c][2] * z;
-    }
-}
-
-#define LAB_PIXELS(name, TIN, TOUT, ENCODE, ALPHA)                                                                     \
+#define WHOLE_PIXELS(name, TIN, TOUT, WHOLE, ALPHA)                                                                    \
     static void name(const profile_stage *s, const unsigned char *from, unsigned char *to, size_t n)                   \
     {                                                                                                                  \
         const int alpha = s->t->alpha, channels = s->t->channels, colours = channels == 1 ? 1 : 3;                     \
         const TIN *in = (const TIN *)from;                                                                             \
         TOUT *out = (TOUT *)to;                                                                                        \
-        uint16_t lab[3 * RUN];                                                                                         \
-        float light[3 * RUN], *rgb = light;                                                                            \
+        uint16_t whole[3 * RUN], *rgb = whole;                                                                         \
                                                                                                                        \
-        cmsDoTransform(s->t->lab, from, lab, (cmsUInt32Number)n);                                                      \
-        light_of_lab(lab, light, n);                                                                                   \
+        cmsDoTransform(s->t->rgb, from, rgb, (cmsUInt32Number)n);                                                      \
         for (size_t i = 0; i < n; i++, rgb += 3, in += channels + alpha, out += colours + alpha) {                     \
             for (int c = 0; c < colours; c++)                                                                          \
-                out[c] = ENCODE(s->srgb, rgb[colours == 1 ? 1 : c]);                                                   \
+                out[c] = WHOLE(rgb[colours == 1 ? 1 : c]);                                                             \
             if (alpha)                                                                                                 \
                 out[colours] = ALPHA(in[channels]);                                                                    \
         }                                                                                                              \
     }
-LAB_PIXELS(lab_8_8, unsigned char, unsigned char, iip_srgb_8, ALPHA_8_8)
-LAB_PIXELS(lab_16_8, uint16_t, unsigned char, iip_srgb_8, ALPHA_16_8)
-LAB_PIXELS(lab_16_16, uint16_t, uint16_t, iip_srgb_16, ALPHA_16_16)
+WHOLE_PIXELS(whole_8_8, unsigned char, unsigned char, WHOLE_8, ALPHA_8_8)
+WHOLE_PIXELS(whole_16_8, uint16_t, unsigned char, WHOLE_8, ALPHA_16_8)
+WHOLE_PIXELS(whole_16_16, uint16_t, uint16_t, WHOLE_16, ALPHA_16_16)
 
 static void profile_pixels(const iip_stage_t *base, const unsigned char *in, unsigned char *out, size_t n)
 {
@@ -266,7 +247,7 @@ static iip_status profile_next(iip_stage_t *base, int64_t max_rows, iip_raster *
 iip_stage_t *iip_stage_profile(iip_stage_t *up, const iip_transform *t, iip_sample sample, iip_budget *b, apr_pool_t *p,
                                iip_error *e)
 {
-    static pixels_fn *const pixels[2][3] = {{light_8_8, light_16_8, light_16_16}, {lab_8_8, lab_16_8, lab_16_16}};
+    static pixels_fn *const pixels[2][3] = {{light_8_8, light_16_8, light_16_16}, {whole_8_8, whole_16_8, whole_16_16}};
     profile_stage *s = iip_stage_new(sizeof *s, up, b, p, e);
 
     if (!s)
@@ -276,7 +257,7 @@ iip_stage_t *iip_stage_profile(iip_stage_t *up, const iip_transform *t, iip_samp
     s->base.shape.sample = sample;
     s->t = t;
     s->srgb = iip_srgb_table();
-    s->pixels = pixels[t->lab != NULL][t->sample == IIP_U8 ? 0 : sample == IIP_U8 ? 1 : 2];
+    s->pixels = pixels[t->rgb != NULL][t->sample == IIP_U8 ? 0 : sample == IIP_U8 ? 1 : 2];
     return &s->base;
 }
 
