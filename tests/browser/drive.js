@@ -28,10 +28,11 @@ async function play(browser, scenario) {
   const waiting = new Set();
   let stage = 0;
   page.on('request', (r) => { waiting.add(r); });
-  page.on('requestfinished', async (r) => {
+  const answers = new Map();
+  page.on('response', (a) => { answers.set(a.request(), a.status()); });
+  page.on('requestfinished', (r) => {
     waiting.delete(r);
-    const answer = await r.response();
-    record.requests.push({ stage, url: r.url(), type: r.resourceType(), status: answer ? answer.status() : 0, failure: null });
+    record.requests.push({ stage, url: r.url(), type: r.resourceType(), status: answers.get(r) || 0, failure: null });
   });
   page.on('requestfailed', (r) => {
     waiting.delete(r);

@@ -78,7 +78,10 @@ def play(server, scenarios):
     with open(os.path.join(WORK, 'job.json'), 'w') as f:
         json.dump(job, f, indent=1)
     result = os.path.join(WORK, 'result.json')
-    subprocess.run(['node', os.path.join(HERE, 'drive.js'), os.path.join(WORK, 'job.json'), result], check=True, timeout=900)
+    played = subprocess.run(['node', os.path.join(HERE, 'drive.js'), os.path.join(WORK, 'job.json'), result], timeout=900)
+    if played.returncode:
+        print('the browser did not play to the end\n0 passed, 1 failed')
+        sys.exit(1)
     with open(result) as f:
         return {r['name']: r for r in json.load(f)}
 
@@ -87,7 +90,8 @@ def main():
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a time limit ends the run in order too
     if not os.path.exists(demo.MODULE):
-        sys.exit('build/mod_iip.so is missing: run make\n0 passed, 1 failed')
+        print('build/mod_iip.so is missing: run make\n0 passed, 1 failed')
+        sys.exit(1)
     quiet = (lambda *args, **kwargs: None)
     demo.prepare(quiet)
     modules = npm.install(HERE, os.path.join(WORK, 'npm'))
