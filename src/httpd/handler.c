@@ -217,7 +217,7 @@ static int serve(iipd_request *q, iip_server_t *sv)
         q->e = look;
         return OK;
     }
-    /* A redirect says that there is a picture: a link out of the root is seen only when it is opened */
+    /* A redirect says that there is a picture to read */
     if (!q->info && q->want != IIP_WANT_IMAGE && q->want != IIP_WANT_INFO &&
         q->src->read(q->src, &octet, 0, 0, &q->e) != IIP_OK)
         return OK;

@@ -64,7 +64,7 @@ static int same(const iip_ident *a, const iip_ident *b)
 
 /* Opens beneath dir without openat2: one segment after the other, and no link at all, because between reading a link
  * and following it anybody may change it. */
-static int open_walk(int dir, const char *path)
+static int open_walk(int dir, const char *path, int flags)
 {
     int at = dir;
 
@@ -80,7 +80,7 @@ static int open_walk(int dir, const char *path)
             memcpy(segment, path, n);
             segment[n] = '\0';
             do
-                next = openat(at, segment, O_NOFOLLOW | (last ? OPEN_FLAGS : O_PATH | O_DIRECTORY | O_CLOEXEC));
+                next = openat(at, segment, O_NOFOLLOW | (last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC));
             while (next < 0 && errno == EINTR);
         }
         cause = errno;
@@ -94,13 +94,13 @@ static int open_walk(int dir, const char *path)
     }
 }
 
-static int open_beneath(int dir, const char *path)
+static int open_beneath(int dir, const char *path, int flags)
 {
     static int lacking; /* the kernel has no openat2 */
-    struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = (uint64_t)flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
 
     if (__atomic_load_n(&lacking, __ATOMIC_RELAXED))
-        return open_walk(dir, path);
+        return open_walk(dir, path, flags);
     /* EAGAIN: a folder on the way was moved meanwhile, so that a ".." in a link cannot be trusted. */
     for (int tries = 0; tries < 8; tries++) {
         int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
@@ -111,7 +111,7 @@ static int open_beneath(int dir, const char *path)
             __atomic_store_n(&lacking, 1, __ATOMIC_RELAXED);
         /* EPERM is how sandboxes refuse calls they do not know; where it is meant, the walk meets it too. */
         if (errno == ENOSYS || errno == EPERM)
-            return open_walk(dir, path);
+            return open_walk(dir, path, flags);
     }
     return -1;
 }
@@ -121,11 +121,33 @@ static int open_path(const iip_root *root, const char *path)
     int fd;
 
     if (root && !root->follow)
-        return open_beneath(root->fd, path);
+        return open_beneath(root->fd, path, OPEN_FLAGS);
     do
         fd = openat(root ? root->fd : AT_FDCWD, path, OPEN_FLAGS);
     while (fd < 0 && errno == EINTR);
     return fd;
+}
+
+/* What the name stands for, by the same rules as it is opened: were a link out of the root followed here, the answer
+ * would depend on what this child has read under other names. Only a name without folders is looked at in one call. */
+static int look(const iip_root *root, const char *path, struct stat *st)
+{
+    int fd, cause;
+
+    if (!root || root->follow)
+        return fstatat(root ? root->fd : AT_FDCWD, path, st, 0);
+    if (!strchr(path, '/')) {
+        if (fstatat(root->fd, path, st, AT_SYMLINK_NOFOLLOW) != 0)
+            return -1;
+        if (!S_ISLNK(st->st_mode))
+            return 0;
+    }
+    if ((fd = open_beneath(root->fd, path, O_PATH | O_CLOEXEC)) < 0)
+        return -1;
+    cause = fstat(fd, st) == 0 ? 0 : errno;
+    close(fd);
+    errno = cause;
+    return cause ? -1 : 0;
 }
 
 static apr_status_t close_source(void *source)
@@ -212,7 +234,7 @@ iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *r
     /* The kernel takes an absolute path for what it is, whatever folder it is told to begin at. */
     if ((root != NULL) == (rel[0] == '/'))
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "%s: not a path of its kind", rel);
-    if (fstatat(root ? root->fd : AT_FDCWD, rel, &st, 0) != 0)
+    if (look(root, rel, &st) != 0)
         return fail_errno(e, errno, rel, "look at");
     if (!S_ISREG(st.st_mode))
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "%s: no regular file", rel);

@@ -132,6 +132,18 @@ def test_one_answer_for_all(serve, tree):
             assert r.body == model.body and steady(r.headers) == steady(model.headers), (name, tail)
 
 
+def test_way_out_and_back(serve, tree):
+    """A link that leaves the root is refused even if what it means lies beneath, also when this child has read that (security.md 2.3)."""
+    os.symlink(tree + "/root/ok.tif", tree + "/root/home.tif")
+    s = serve(conf(tree), fresh=True)
+    for _ in range(2):
+        for name in ("home.tif", "up/root/ok.tif", "absup%2Froot%2Fok.tif"):
+            for tail in TAILS + ["/0,0,64,64/max/0/default.jpg"]:
+                refused(s.get("/i/" + name + tail), 404, "not-found")
+        for tail in TAILS + ["/0,0,64,64/max/0/default.jpg"]:
+            assert s.get("/i/ok.tif" + tail).status in (200, 303)
+
+
 @pytest.mark.any_mpm
 def test_special_files_do_not_hold(serve, tree):
     s = serve(conf(tree), fresh=True)
