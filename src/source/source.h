@@ -28,7 +28,7 @@ struct iip_source {
 };
 /* << */
 
-/* Looks (one fstatat) and opens at the first read: beneath root with no step outside of it (openat2 RESOLVE_BENEATH,
+/* Looks and opens at the first read, both beneath root with no step outside of it (openat2 RESOLVE_BENEATH,
  * where the kernel lacks it openat O_NOFOLLOW segment by segment; root->follow: plain openat), regular files only
  * (O_NONBLOCK). root NULL: rel is the absolute path httpd mapped. rel has passed iip_path_check(). IIP_E_NOT_FOUND
  * (also for what is no regular file), IIP_E_FORBIDDEN. The descriptor is closed with the pool. */
