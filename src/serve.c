@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
+#define MOST_XMP      (1 << 20)
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
 /* Places for cold work: `places` requests decode, `line` wait, the rest is refused at once. */
@@ -193,6 +194,7 @@ static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
         return rv;
     }
     iip_info_upright(&v->info);
+    iip_xmp_upright((void *)v->info.xmp, v->info.xmp_len); /* the decoder's copy, in its pool */
     look_at_colours(j->sv, &v->info);
     *out = iip_blob_make(v, sizeof *v, info_free);
     if (!*out)
@@ -339,17 +341,33 @@ static void buffer_drop(buffer_sink *k)
     iip_budget_back(k->b, k->room);
 }
 
-static void encoder_options(const image_job *j, iip_enc_opts *o)
+/* Text about the picture goes with the whole of it, not with each tile. */
+static iip_status options_of_texts(const image_job *j, iip_enc_opts *o, iip_error *e)
 {
     const iip_request *rq = j->rq;
     const iip_info *i = j->info;
-    const iip_settings *set = rq->set;
+
+    if (rq->src.w != i->level[0].w || rq->src.h != i->level[0].h)
+        return IIP_OK;
+    if (i->xmp_len <= MOST_XMP) {
+        o->xmp = i->xmp;
+        o->xmp_len = i->xmp_len;
+    }
+    o->copyright = rq->set->copyright;
+    return iip_exif_answer(i->exif, i->exif_len, o->res_x, o->res_y, o->copyright, &o->exif, &o->exif_len, j->pool, e);
+}
+
+static iip_status encoder_options(const image_job *j, iip_enc_opts *o, iip_error *e)
+{
+    const iip_request *rq = j->rq;
+    const iip_info *i = j->info;
+    const int lies = rq->rotate == 90 || rq->rotate == 270;
 
     memset(o, 0, sizeof *o);
     o->quality = rq->quality;
-    o->compression = set->tiff_compression;
-    o->res_x = i->res_x * (double)rq->out_w / (double)rq->src.w;
-    o->res_y = i->res_y * (double)rq->out_h / (double)rq->src.h;
+    o->compression = rq->set->tiff_compression;
+    *(lies ? &o->res_y : &o->res_x) = i->res_x * (double)rq->out_w / (double)rq->src.w;
+    *(lies ? &o->res_x : &o->res_y) = i->res_y * (double)rq->out_h / (double)rq->src.h;
     for (int n = 0; n < rq->op_count; n++)
         o->bilevel |= rq->op[n].kind == IIP_OP_BITONAL;
     if (i->bilevel && rq->out_w == rq->src.w && rq->out_h == rq->src.h && rq->rotate == 0 && !i->alpha)
@@ -360,11 +378,7 @@ static void encoder_options(const image_job *j, iip_enc_opts *o)
         o->icc = i->icc;
         o->icc_len = i->icc_len;
     }
-    /* Text about the picture goes with the whole of it, not with each tile. */
-    if (rq->src.x == 0 && rq->src.y == 0 && rq->src.w == i->level[0].w && rq->src.h == i->level[0].h) {
-        o->xmp = i->xmp;
-        o->xmp_len = i->xmp_len;
-    }
+    return options_of_texts(j, o, e);
 }
 
 static void cells_init(iip_cells *c, const image_job *j)
@@ -426,8 +440,8 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_transform
             IIP_OK ||
         (rv = top->next(top, 64, &strip, e)) != IIP_OK || (enc->whole && (rv = collect(j, top, &strip, e)) != IIP_OK))
         return rv;
-    encoder_options(j, &opts);
-    if ((rv = enc->begin(&w, &top->shape, &opts, k, j->pool, e)) != IIP_OK)
+    if ((rv = encoder_options(j, &opts, e)) != IIP_OK ||
+        (rv = enc->begin(&w, &top->shape, &opts, k, j->pool, e)) != IIP_OK)
         return rv;
     while (done < top->shape.h) {
         t0 = apr_time_now();
@@ -473,8 +487,9 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     rv = lease->dec->raw ? lease->dec->raw(lease->reader, rq->level, tx, ty, &stored, span, &n, e) : IIP_E_FEATURE;
     if (rv == IIP_OK && (stored != rq->format || !enc->splice))
         rv = IIP_E_FEATURE;
+    if (rv == IIP_OK)
+        rv = encoder_options(j, &opts, e);
     if (rv == IIP_OK) {
-        encoder_options(j, &opts);
         for (int i = 0; i < n; i++)
             len += span[i].len;
         rv = buffer_reserve(k, len + enc->splice(&opts, NULL, 0), e);

@@ -183,15 +183,31 @@ int iip_tiff_writes(int compression);
 int iip_decoder_add(const iip_decoder *d);
 void iip_decoder_forget(void); /* all that were added */
 
-/* meta.c. The text under a tag of the first directory of an EXIF block (Artist 315, Copyright 33432, ...), not ended by NUL;
- * NULL if there is none. */
+/* meta.c. EXIF blocks are TIFF-structured, as in iip_info: what stands behind "Exif\0\0". */
+/* Orientation (1..8); 1 if absent or damaged. */
+int iip_exif_orientation(const unsigned char *p, size_t n);
+/* Pixels per cm; left as they are if absent or damaged. */
+void iip_exif_resolution(const unsigned char *p, size_t n, double *x, double *y);
+/* The text under a tag of the first directory (Artist 315, Copyright 33432, ...), not ended by NUL; NULL if there is
+ * none. */
 const char *iip_exif_text(const void *exif, size_t n, unsigned tag, size_t *len);
+/* A block of texts (each with its NUL), for readers of formats that keep them apart; *len 0 if none of them says
+ * anything. */
+typedef struct {
+    unsigned tag;
+    const char *text;
+    size_t len;
+} iip_exif_field;
+iip_status iip_exif_of_texts(const iip_exif_field *text, int count, const void **out, size_t *len, apr_pool_t *p,
+                             iip_error *e);
+/* The block of an answer, at most 64 KiB: of the source's (n 0: none) the texts, the data of the shot and the place; no
+ * orientation, no thumbnail. Resolution in pixels per cm (0: unknown); copyright (NULL: none) replaces the source's.
+ * *len 0 if there is nothing to say. */
+iip_status iip_exif_answer(const void *exif, size_t n, double res_x, double res_y, const char *copyright,
+                           const void **out, size_t *len, apr_pool_t *p, iip_error *e);
+/* Makes an orientation in XMP 1, in place. */
+void iip_xmp_upright(void *xmp, size_t n);
 
 /* icc.c: what info->icc is to the picture, by its contents. */
 iip_icc_kind iip_icc_look(const iip_info *info);
-
-/* exif.c: orientation (1..8) from a TIFF-structured EXIF block (after "Exif\0\0"); 1 if absent or damaged. */
-int iip_exif_orientation(const unsigned char *p, size_t n);
-/* Pixels per cm from the same block; left as they are if absent or damaged. */
-void iip_exif_resolution(const unsigned char *p, size_t n, double *x, double *y);
 #endif

@@ -351,9 +351,6 @@ static iip_status fetch_icc(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
 static iip_status jpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     static const iip_space spaces[] = {[1] = IIP_GREY, [3] = IIP_RGB, [4] = IIP_CMYK};
-    const void *exif = NULL;
-    size_t exif_len = 0;
-    apr_pool_t *tmp;
     double per_cm = r->c.density_unit == 1 ? 2.54 : 1;
 
     out->levels = levels(r);
@@ -367,14 +364,11 @@ static iip_status jpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->space = spaces[r->bands];
     out->hold = r->hold;
     out->decode_cost = r->multi || r->c.arith_code ? 2.5 : 1;
-    if (fetch(r, &r->xmp, 1, &out->xmp, &out->xmp_len, p, e) != IIP_OK || fetch_icc(r, out, p, e) != IIP_OK)
+    if (fetch(r, &r->xmp, 1, &out->xmp, &out->xmp_len, p, e) != IIP_OK || fetch_icc(r, out, p, e) != IIP_OK ||
+        fetch(r, &r->exif, 1, &out->exif, &out->exif_len, p, e) != IIP_OK)
         return e->status;
-    apr_pool_create(&tmp, p);
-    if (fetch(r, &r->exif, 1, &exif, &exif_len, tmp, e) != IIP_OK)
-        return e->status;
-    out->orientation = iip_exif_orientation(exif, exif_len);
-    iip_exif_resolution(exif, exif_len, &out->res_x, &out->res_y);
-    apr_pool_destroy(tmp);
+    out->orientation = iip_exif_orientation(out->exif, out->exif_len);
+    iip_exif_resolution(out->exif, out->exif_len, &out->res_x, &out->res_y);
     if (r->c.saw_JFIF_marker && r->c.density_unit != 0 && r->c.X_density && r->c.Y_density) {
         out->res_x = r->c.X_density / per_cm;
         out->res_y = r->c.Y_density / per_cm;

@@ -11,8 +11,9 @@
 #define BUFFER (32 * 1024)
 #define ROWS   16
 
-#define MAX_XMP     65502 /* more would need XMP's own way of splitting */
+#define MAX_XMP     65502 /* by XMP's own rule; more would need its way of splitting */
 #define XMP_NAME    "http://ns.adobe.com/xap/1.0/"
+#define EXIF_NAME   "Exif\0" /* and the NUL that ends it */
 #define ICC_NAME    "ICC_PROFILE"
 #define ICC_HEAD    (sizeof ICC_NAME + 2) /* number of this part, number of all */
 #define ICC_PART    (65533 - ICC_HEAD)
@@ -99,68 +100,86 @@ static void put_density(j_compress_ptr c, const iip_enc_opts *o)
     c->Y_density = (UINT16)y;
 }
 
-static void put_xmp(j_compress_ptr c, const iip_enc_opts *o)
+/* A segment named name: `data` behind it, if it fits. Returns its length; out NULL: only that. */
+static size_t put_segment(unsigned char *out, int marker, const void *name, size_t name_len, const void *data, size_t n)
 {
-    const unsigned char *p = o->xmp;
+    const size_t length = 2 + name_len + n;
 
-    if (o->xmp_len == 0 || o->xmp_len > MAX_XMP)
-        return;
-    jpeg_write_m_header(c, JPEG_APP0 + 1, (unsigned)(sizeof XMP_NAME + o->xmp_len));
-    for (size_t i = 0; i < sizeof XMP_NAME; i++)
-        jpeg_write_m_byte(c, XMP_NAME[i]);
-    for (size_t i = 0; i < o->xmp_len; i++)
-        jpeg_write_m_byte(c, p[i]);
+    if (n == 0 || length > 65535)
+        return 0;
+    if (out) {
+        *out++ = 0xff;
+        *out++ = (unsigned char)marker;
+        *out++ = (unsigned char)(length >> 8);
+        *out++ = (unsigned char)length;
+        memcpy(out, name, name_len);
+        memcpy(out + name_len, data, n);
+    }
+    return 2 + length;
 }
 
-static size_t icc_parts(const iip_enc_opts *o)
+/* All that is said about the picture, and its profile in parts. */
+static size_t put_segments(unsigned char *out, const iip_enc_opts *o)
 {
-    size_t parts = (o->icc_len + ICC_PART - 1) / ICC_PART;
+    const size_t parts = (o->icc_len + ICC_PART - 1) / ICC_PART;
+    size_t n = put_segment(out, JPEG_APP0 + 1, EXIF_NAME, sizeof EXIF_NAME, o->exif, o->exif_len);
 
-    return parts <= ICC_PARTS ? parts : 0;
+    n += put_segment(out ? out + n : NULL, JPEG_APP0 + 1, XMP_NAME, sizeof XMP_NAME, o->xmp,
+                     o->xmp_len <= MAX_XMP ? o->xmp_len : 0);
+    for (size_t i = 0; parts <= ICC_PARTS && i < parts; i++) {
+        const size_t at = i * ICC_PART, left = o->icc_len - at;
+        char name[ICC_HEAD] = ICC_NAME;
+
+        name[ICC_HEAD - 2] = (char)(i + 1);
+        name[ICC_HEAD - 1] = (char)parts;
+        n += put_segment(out ? out + n : NULL, JPEG_APP0 + 2, name, ICC_HEAD, (const char *)o->icc + at,
+                         left < ICC_PART ? left : ICC_PART);
+    }
+    return n;
+}
+
+static void put_bytes(iip_writer_t *w, const unsigned char *p, size_t n)
+{
+    while (n > 0) {
+        size_t part = n < w->dest.free_in_buffer ? n : w->dest.free_in_buffer;
+
+        memcpy(w->dest.next_output_byte, p, part);
+        w->dest.next_output_byte += part;
+        w->dest.free_in_buffer -= part;
+        p += part;
+        n -= part;
+        if (w->dest.free_in_buffer == 0)
+            empty_output_buffer(&w->c);
+    }
 }
 
 static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *tile, size_t n)
 {
-    const size_t parts = icc_parts(o), more = parts ? parts * (4 + ICC_HEAD) + o->icc_len : 0;
-    const unsigned char *icc = o->icc;
-    unsigned char *out;
-    size_t left = o->icc_len;
+    const size_t more = put_segments(NULL, o);
 
     if (!tile)
         return more;
     if (n < 4)
         return 0;
-    out = tile + 2; /* behind SOI */
-    memmove(out + more, out, n - 2);
-    for (size_t i = 1; i <= parts; i++) {
-        size_t part = left < ICC_PART ? left : ICC_PART, length = 2 + ICC_HEAD + part;
-
-        *out++ = 0xff;
-        *out++ = JPEG_APP0 + 2;
-        *out++ = (unsigned char)(length >> 8);
-        *out++ = (unsigned char)length;
-        memcpy(out, ICC_NAME, sizeof ICC_NAME);
-        out[sizeof ICC_NAME] = (unsigned char)i;
-        out[sizeof ICC_NAME + 1] = (unsigned char)parts;
-        memcpy(out + ICC_HEAD, icc, part);
-        out += ICC_HEAD + part;
-        icc += part;
-        left -= part;
-    }
+    memmove(tile + 2 + more, tile + 2, n - 2); /* behind SOI */
+    put_segments(tile + 2, o);
     return n + more;
 }
 
 static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k,
                              apr_pool_t *p, iip_error *e)
 {
+    const size_t n = put_segments(NULL, o);
     iip_writer_t *w = apr_pcalloc(p, sizeof *w);
+    unsigned char *segments;
 
     if (shape->w < 1 || shape->h < 1 || shape->w > JPEG_MAX_DIMENSION || shape->h > JPEG_MAX_DIMENSION)
         return iip_fail(e, IIP_E_LIMIT, 0, "JPEG holds at most %ld pixels a side", JPEG_MAX_DIMENSION);
     if (shape->sample != IIP_U8 || (shape->bands != 1 && shape->bands != 3))
         return iip_fail(e, IIP_E_FEATURE, 0, "JPEG of %d bands", shape->bands);
-    if (!(w->buf = iip_codec_alloc(BUFFER, p, e)))
+    if (!(w->buf = iip_codec_alloc(BUFFER, p, e)) || !(segments = iip_codec_alloc(n, p, e)))
         return e->status;
+    put_segments(segments, o);
     w->e = e;
     w->sink = k;
     w->c.err = jpeg_std_error(&w->err);
@@ -186,9 +205,7 @@ static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const 
         shape->bands == 3 && o->quality < FULL_CHROMA ? 2 : 1;
     put_density(&w->c, o);
     jpeg_start_compress(&w->c, TRUE);
-    put_xmp(&w->c, o);
-    if (icc_parts(o))
-        jpeg_write_icc_profile(&w->c, o->icc, (unsigned)o->icc_len);
+    put_bytes(w, segments, n);
     *out = w;
     return IIP_OK;
 }

@@ -10,6 +10,7 @@
 #define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
 #define MOST_ICC    (4u << 20)
 #define MOST_XMP    (1u << 20)
+#define MOST_TEXT   4096 /* longer descriptions are data of slide scanners and microscopes */
 #define MOST_TABLES (64u << 10)
 #define RAW_READ    (64u << 10) /* stored tiles up to this are looked through whole before they are given away */
 
@@ -249,6 +250,32 @@ static double per_cm(iip_tiff_file *f, const iip_tiff_dir *d, int tag)
     return unit < 2 || unit > 3 || !(v > 1e-6 && v < 1e9) ? 0 : v;
 }
 
+/* What lies beside the picture: where it cannot be read the picture is good without. */
+static const void *aside(iip_tiff_file *f, const iip_tiff_entry *t, size_t max, size_t *n, apr_pool_t *p)
+{
+    *n = 0;
+    if (t->count > max || (int64_t)t->count > f->size || (int64_t)t->at > f->size - (int64_t)t->count)
+        return NULL;
+    return iip_tiff_bytes(f, t, max, n, p);
+}
+
+static iip_status texts(iip_tiff_file *f, const iip_tiff_dir *d, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    static const struct {
+        int tag;
+        unsigned exif;
+    } rows[] = {{TAG_DESCRIPTION, 0x10e}, {TAG_MAKE, 0x10f},   {TAG_MODEL, 0x110},     {TAG_SOFTWARE, 0x131},
+                {TAG_DATE, 0x132},        {TAG_ARTIST, 0x13b}, {TAG_COPYRIGHT, 0x8298}};
+    enum { COUNT = sizeof rows / sizeof *rows };
+    iip_exif_field text[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        text[i].tag = rows[i].exif;
+        text[i].text = aside(f, &d->tag[rows[i].tag], MOST_TEXT, &text[i].len, p);
+    }
+    return f->bad ? f->bad : iip_exif_of_texts(text, COUNT, &out->exif, &out->exif_len, p, e);
+}
+
 static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     const iip_tiff_level *l = &r->level[0];
@@ -287,9 +314,9 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     extremes(r, out, p);
     out->res_x = per_cm(f, &l->dir, TAG_RES_X);
     out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
-    out->icc = iip_tiff_bytes(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
-    out->xmp = iip_tiff_bytes(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
-    return f->bad;
+    out->icc = aside(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
+    out->xmp = aside(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    return f->bad ? f->bad : texts(f, &l->dir, out, p, e);
 }
 
 static iip_status unfit(iip_error *e, const char *why)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <apr_strings.h>
 #include <tiffio.h>
 
 #define STRIP       (256u << 10) /* bytes of samples: codecs start afresh with each, readers hold one */
@@ -200,12 +201,23 @@ static void put_coding(iip_writer_t *w, const coding *c, const iip_enc_opts *o)
     }
 }
 
-static void put_metadata(TIFF *t, const iip_enc_opts *o)
+static void put_metadata(TIFF *t, const iip_enc_opts *o, apr_pool_t *p)
 {
+    static const uint32_t texts[] = {TIFFTAG_IMAGEDESCRIPTION, TIFFTAG_MAKE,   TIFFTAG_MODEL,    TIFFTAG_SOFTWARE,
+                                     TIFFTAG_DATETIME,         TIFFTAG_ARTIST, TIFFTAG_COPYRIGHT};
+
     if (o->icc_len > 0 && o->icc_len <= UINT32_MAX)
         TIFFSetField(t, TIFFTAG_ICCPROFILE, (uint32_t)o->icc_len, o->icc);
     if (o->xmp_len > 0 && o->xmp_len <= UINT32_MAX)
         TIFFSetField(t, TIFFTAG_XMLPACKET, (uint32_t)o->xmp_len, o->xmp);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t n;
+        const char *from = iip_exif_text(o->exif, o->exif_len, texts[i], &n);
+        char *text = from ? apr_pstrmemdup(p, from, n) : NULL;
+
+        if (text)
+            TIFFSetField(t, texts[i], text);
+    }
     if (o->copyright)
         TIFFSetField(t, TIFFTAG_COPYRIGHT, o->copyright);
     if (o->res_x > 0 && o->res_y > 0) {
@@ -257,7 +269,7 @@ static iip_status tiff_begin(iip_writer_t **out, const iip_raster *shape, const 
     if (shape->bands == 2 || shape->bands == 4)
         TIFFSetField(w->tif, TIFFTAG_EXTRASAMPLES, 1, &straight);
     put_coding(w, coding_for(shape, o, two), o);
-    put_metadata(w->tif, o);
+    put_metadata(w->tif, o, p);
     *out = w;
     return w->bad;
 }
