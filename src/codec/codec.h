@@ -96,6 +96,7 @@ typedef struct iip_reader iip_reader_t; /* defined by each decoder in its own fi
 enum {
     IIP_DEC_SERIAL = 1,  /* library state is global: calls are serialised for this decoder */
     IIP_DEC_TRUSTED = 2, /* only for sources the administrator owns, not for fetched jobs */
+    IIP_DEC_PICKS = 4,   /* picks its files among those of other formats, whose media type they keep */
 };
 
 typedef struct iip_decoder {

@@ -110,14 +110,20 @@ static int send_info(iipd_request *q)
     return iipd_send_text(q, text, strlen(text), mime);
 }
 
-/* The first bytes say which decoder would take the file; NULL: none. */
-static const iip_decoder *sniff(iipd_request *q)
+/* The first bytes say what the file is, by the name of a decoder; NULL: nothing that is known. */
+static const char *sniff(iipd_request *q)
 {
     unsigned char head[IIP_SNIFF];
     size_t n = q->src->id.size < IIP_SNIFF ? (size_t)q->src->id.size : IIP_SNIFF;
+    const iip_decoder *d = NULL;
     iip_error e;
 
-    return q->src->read(q->src, head, n, 0, &e) == IIP_OK ? iip_decoder_find(head, n) : NULL;
+    if (q->src->read(q->src, head, n, 0, &e) != IIP_OK)
+        return NULL;
+    do
+        d = iip_decoder_next(head, n, d);
+    while (d && d->flags & IIP_DEC_PICKS);
+    return d ? d->name : NULL;
 }
 
 /* JSON asked for by name, and liked better than the picture. */
@@ -148,12 +154,12 @@ static int send_bare(iipd_request *q)
     if (bare == IIP_BARE_FILE) {
         apr_table_mergen(r->headers_out, "Vary", "Accept");
         if (!accept || !prefers_json(accept, mime)) {
-            const iip_decoder *dec;
+            const char *format;
 
             if (!q->set.root)
                 return DECLINED;
-            if ((dec = sniff(q)) != NULL)
-                return iipd_send_file(q, apr_pstrcat(r->pool, "image/", dec->name, NULL));
+            if ((format = sniff(q)) != NULL)
+                return iipd_send_file(q, apr_pstrcat(r->pool, "image/", format, NULL));
             iip_refuse(&q->e, IIP_E_FORMAT, NULL);
             return OK;
         }
@@ -186,7 +192,7 @@ static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
     if (iip_serve_info(sv, q->src, q->rq.page, &q->lim, &q->info, &q->hold, look) == IIP_OK)
         return 1;
     /* A damaged picture is still one, and its plain name still the file */
-    return look->status != IIP_E_FORMAT || sniff(q);
+    return look->status != IIP_E_FORMAT || sniff(q) != NULL;
 }
 
 /* DECLINED, an HTTP status for httpd to word, or OK: sent, or q->e says what to send. */
