@@ -10,7 +10,7 @@ build="build-essential pkg-config apache2-dev libapr1-dev libaprutil1-dev libtif
 demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone
 check="libcmocka-dev python3-pytest python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs \
-valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid"
+valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev"
 
 case $1 in
 demo) wanted="$build $demo" ;;
