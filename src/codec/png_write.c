@@ -79,21 +79,30 @@ static void set_resolution(iip_writer_t *w, const iip_enc_opts *o)
         png_set_pHYs(w->png, w->info, (png_uint_32)x, (png_uint_32)y, PNG_RESOLUTION_METER);
 }
 
-/* text: o->xmp with a NUL behind it, or NULL. */
-static void set_metadata(iip_writer_t *w, const iip_enc_opts *o, char *text)
+/* UTF-8 that ends with NUL. */
+static void set_text(iip_writer_t *w, const char *key, const char *text)
+{
+    png_text t = {.compression = PNG_ITXT_COMPRESSION_NONE,
+                  .key = (char *)key, /* libpng copies all of these */
+                  .text = (char *)text,
+                  .itxt_length = strlen(text),
+                  .lang = (char[]){""},
+                  .lang_key = (char[]){""}};
+
+    png_set_text(w->png, w->info, &t, 1);
+}
+
+/* xmp: o->xmp with a NUL behind it, or NULL. */
+static void set_metadata(iip_writer_t *w, const iip_enc_opts *o, const char *xmp)
 {
     if (o->icc_len > 0 && o->icc_len < PNG_UINT_31_MAX)
         png_set_iCCP(w->png, w->info, "icc", PNG_COMPRESSION_TYPE_BASE, o->icc, (png_uint_32)o->icc_len);
-    if (text) {
-        png_text xmp = {.compression = PNG_ITXT_COMPRESSION_NONE,
-                        .key = (char[]){"XML:com.adobe.xmp"},
-                        .text = text,
-                        .itxt_length = o->xmp_len,
-                        .lang = (char[]){""},
-                        .lang_key = (char[]){""}};
-
-        png_set_text(w->png, w->info, &xmp, 1);
-    }
+    if (o->exif_len > 0 && o->exif_len < PNG_UINT_31_MAX)
+        png_set_eXIf_1(w->png, w->info, (png_uint_32)o->exif_len, (png_bytep)o->exif);
+    if (o->copyright)
+        set_text(w, "Copyright", o->copyright);
+    if (xmp)
+        set_text(w, "XML:com.adobe.xmp", xmp);
     set_resolution(w, o);
 }
 
