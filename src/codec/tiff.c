@@ -10,7 +10,6 @@
 #define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
 #define MOST_ICC    (4u << 20)
 #define MOST_XMP    (1u << 20)
-#define MOST_TEXT   4096 /* longer descriptions are data of slide scanners and microscopes */
 #define MOST_TABLES (64u << 10)
 #define RAW_READ    (64u << 10) /* stored tiles up to this are looked through whole before they are given away */
 
@@ -40,6 +39,8 @@ static void to_host(const iip_tiff_file *f, const iip_tiff_dir *d, unsigned char
         return;
     if (d->bits == 16)
         TIFFSwabArrayOfShort((uint16_t *)(void *)p, (tmsize_t)(n / 2));
+    else if (d->bits == 24)
+        TIFFSwabArrayOfTriples(p, (tmsize_t)(n / 3));
     else if (d->bits == 32)
         TIFFSwabArrayOfLong((uint32_t *)(void *)p, (tmsize_t)(n / 4));
     else if (d->bits == 64)
@@ -62,7 +63,7 @@ static iip_status load(iip_reader_t *r, const piece *b, unsigned char *dst, size
 
     *empty = 1;
     for (int k = 0; k < planes; k++, dst += plane) {
-        const int stored = m->planar && m->space != IIP_MULTIBAND ? m->stored[k] : k;
+        const int stored = m->planar ? iip_tiff_form_stored(m, k) : 0;
         uint64_t i = (uint64_t)stored * (uint64_t)l->dir.per_plane + (uint64_t)b->block;
         int64_t off;
         size_t len;
@@ -218,62 +219,12 @@ static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const
     return IIP_OK;
 }
 
-/* SMinSampleValue and SMaxSampleValue of what is delivered. */
-static void extremes(iip_reader_t *r, iip_info *out, apr_pool_t *p)
-{
-    const iip_tiff_level *l = &r->level[0];
-    const iip_tiff_form *m = &l->form;
-    const iip_tiff_entry *lo = &l->dir.tag[TAG_SMIN], *hi = &l->dir.tag[TAG_SMAX];
-    const uint64_t n = (uint64_t)l->dir.samples;
-    float *v;
-
-    if (lo->count != n || hi->count != n || m->map != TIFF_AS_IS || m->sample == IIP_U8)
-        return;
-    v = apr_palloc(p, 2 * (size_t)m->bands * sizeof *v);
-    for (int b = 0; b < m->bands; b++) {
-        const uint64_t i = m->space == IIP_MULTIBAND ? (uint64_t)b : (uint64_t)m->stored[b];
-
-        v[b] = (float)iip_tiff_real(&r->f, lo, i, 0);
-        v[m->bands + b] = (float)iip_tiff_real(&r->f, hi, i, 0);
-        if (!(v[b] < v[m->bands + b]) || v[b] < -3e38f || v[m->bands + b] > 3e38f)
-            return;
-    }
-    out->min = v;
-    out->max = v + m->bands;
-}
-
 static double per_cm(iip_tiff_file *f, const iip_tiff_dir *d, int tag)
 {
     const uint64_t unit = iip_tiff_uint(f, &d->tag[TAG_RES_UNIT], 0, 2);
     const double v = iip_tiff_real(f, &d->tag[tag], 0, 0) / (unit == 2 ? 2.54 : 1);
 
     return unit < 2 || unit > 3 || !(v > 1e-6 && v < 1e9) ? 0 : v;
-}
-
-/* What lies beside the picture: where it cannot be read the picture is good without. */
-static const void *aside(iip_tiff_file *f, const iip_tiff_entry *t, size_t max, size_t *n, apr_pool_t *p)
-{
-    *n = 0;
-    if (t->count > max || (int64_t)t->count > f->size || (int64_t)t->at > f->size - (int64_t)t->count)
-        return NULL;
-    return iip_tiff_bytes(f, t, max, n, p);
-}
-
-static iip_status texts(iip_tiff_file *f, const iip_tiff_dir *d, iip_info *out, apr_pool_t *p, iip_error *e)
-{
-    static const struct {
-        int tag;
-        unsigned exif;
-    } rows[] = {{TAG_DESCRIPTION, 0x10e}, {TAG_MAKE, 0x10f},   {TAG_MODEL, 0x110},     {TAG_SOFTWARE, 0x131},
-                {TAG_DATE, 0x132},        {TAG_ARTIST, 0x13b}, {TAG_COPYRIGHT, 0x8298}};
-    enum { COUNT = sizeof rows / sizeof *rows };
-    iip_exif_field text[COUNT];
-
-    for (int i = 0; i < COUNT; i++) {
-        text[i].tag = rows[i].exif;
-        text[i].text = aside(f, &d->tag[rows[i].tag], MOST_TEXT, &text[i].len, p);
-    }
-    return f->bad ? f->bad : iip_exif_of_texts(text, COUNT, &out->exif, &out->exif_len, p, e);
 }
 
 static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
@@ -311,12 +262,13 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->orientation = l->dir.orientation;
     out->layers = 1;
     out->decode_cost = iip_tiff_codec_find(l->dir.compression)->cost;
-    extremes(r, out, p);
+    out->min = iip_tiff_form_range(&l->form, f, &l->dir, p);
+    out->max = out->min ? out->min + out->bands : NULL;
     out->res_x = per_cm(f, &l->dir, TAG_RES_X);
     out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
-    out->icc = aside(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
-    out->xmp = aside(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
-    return f->bad ? f->bad : texts(f, &l->dir, out, p, e);
+    out->icc = iip_tiff_bytes(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
+    out->xmp = iip_tiff_bytes(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    return f->bad;
 }
 
 static iip_status unfit(iip_error *e, const char *why)
@@ -357,7 +309,8 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
     r->f.e = e;
     r->f.bad = IIP_OK;
     if (!d->tiled || (d->compression != TIFF_JPEG && d->compression != TIFF_WEBP) || !l->form.plain || d->fill != 1 ||
-        d->orientation != 1)
+        d->orientation != 1 || (d->photometric != TIFF_BLACK_IS_0 && d->photometric != TIFF_RGB) ||
+        l->form.space == IIP_MULTIBAND)
         return unfit(e, "is no picture by itself");
     if (tx < 0 || ty < 0 || tx >= d->w / d->block_w || ty >= d->h / d->block_h)
         return unfit(e, "is not whole");

@@ -269,7 +269,10 @@ iip_status iip_tiff_dir_read(iip_tiff_file *f, iip_tiff_dir *d)
     d->photometric =
         small(f, d, TAG_PHOTOMETRIC, d->samples < 3 ? TIFF_BLACK_IS_0 : TIFF_RGB, UINT16_MAX, "photometric");
     d->bits = uniform(f, d, TAG_BITS, 1, "bits a sample");
-    d->format = uniform(f, d, TAG_FORMAT, 1, "sample formats");
+    /* CIELAB is always L without and axes with a sign, some writers say so */
+    d->format = d->photometric == TIFF_CIELAB || d->photometric == TIFF_ICC_LAB
+                    ? small(f, d, TAG_FORMAT, 1, UINT16_MAX, "sample format")
+                    : uniform(f, d, TAG_FORMAT, 1, "sample formats");
     d->fill = small(f, d, TAG_FILLORDER, 1, UINT16_MAX, "fill order");
     d->orientation = small(f, d, TAG_ORIENTATION, 1, UINT16_MAX, "orientation");
     if (d->orientation < 1 || d->orientation > 8)

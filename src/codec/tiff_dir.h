@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The inside of the TIFF decoder: tiff_dir.c (bytes, directories), tiff_page.c (which directories are pages and
- * levels), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored tiles as files), tiff_lib.c (libtiff),
- * tiff.c (the decoder itself). Directories are parsed here and not by libtiff: it keeps arrays of offsets in memory and
- * walks the chain for each step.
+ * levels), tiff_form.c (how samples are stored), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored
+ * tiles as files), tiff_lib.c (libtiff), tiff.c (the decoder itself). Directories are parsed here and not by libtiff:
+ * it keeps arrays of offsets in memory and walks the chain for each step.
  *
  * Values are read through a window of the file. A failure sticks in the file's `bad` and error, further values are then
  * 0, so that a run of them needs one check at its end. */
@@ -26,9 +26,7 @@
     X(COMPRESSION, 259)                                                                                                \
     X(PHOTOMETRIC, 262)                                                                                                \
     X(FILLORDER, 266)                                                                                                  \
-    X(DESCRIPTION, 270)                                                                                                \
-    X(MAKE, 271)                                                                                                       \
-    X(MODEL, 272)                                                                                                      \
+    X(DOCUMENT_NAME, 269)                                                                                              \
     X(STRIP_OFFSETS, 273)                                                                                              \
     X(ORIENTATION, 274)                                                                                                \
     X(SAMPLES, 277)                                                                                                    \
@@ -37,16 +35,15 @@
     X(RES_X, 282)                                                                                                      \
     X(RES_Y, 283)                                                                                                      \
     X(PLANAR, 284)                                                                                                     \
+    X(PAGE_NAME, 285)                                                                                                  \
     X(RES_UNIT, 296)                                                                                                   \
-    X(SOFTWARE, 305)                                                                                                   \
-    X(DATE, 306)                                                                                                       \
-    X(ARTIST, 315)                                                                                                     \
     X(COLORMAP, 320)                                                                                                   \
     X(TILE_WIDTH, 322)                                                                                                 \
     X(TILE_HEIGHT, 323)                                                                                                \
     X(TILE_OFFSETS, 324)                                                                                               \
     X(TILE_COUNTS, 325)                                                                                                \
     X(SUBDIRS, 330)                                                                                                    \
+    X(INK_SET, 332)                                                                                                    \
     X(EXTRA, 338)                                                                                                      \
     X(FORMAT, 339)                                                                                                     \
     X(SMIN, 340)                                                                                                       \
@@ -57,8 +54,8 @@
     X(BLACK_WHITE, 532)                                                                                                \
     X(XMP, 700)                                                                                                        \
     X(DEPTH, 32997)                                                                                                    \
-    X(COPYRIGHT, 33432)                                                                                                \
-    X(ICC, 34675)
+    X(ICC, 34675)                                                                                                      \
+    X(NITS, 37439)
 
 #define IIP_TIFF_ENUM(name, tag) TAG_##name,
 enum { IIP_TIFF_TAGS(IIP_TIFF_ENUM) TAG_COUNT };
@@ -124,18 +121,22 @@ iip_status iip_tiff_block(iip_tiff_file *f, const iip_tiff_dir *d, uint64_t i, s
 iip_status iip_tiff_read(iip_tiff_file *f, void *buf, size_t n, int64_t off);
 
 /* How pixels are stored and what is delivered. */
-typedef enum { TIFF_AS_IS, TIFF_INVERT, TIFF_PALETTE, TIFF_YCC } iip_tiff_map;
+typedef enum { TIFF_AS_IS, TIFF_INVERT, TIFF_PALETTE, TIFF_YCC, TIFF_ICCLAB } iip_tiff_map;
 typedef struct {
     /* delivered */
     int bands, alpha, bilevel;
     iip_sample sample;
     iip_space space;
     /* stored */
-    int bits, in;  /* samples of a pixel that are read: chunky all there are, planar those delivered */
-    int colours;   /* of them, colours */
-    int stored[5]; /* where they are stored; from many bands: all, in order */
+    int bits, in; /* samples of a pixel that are read: chunky all there are, planar those delivered */
+    int colours;  /* of them, colours */
+    int alpha_at; /* which is alpha, -1: none */
     int planar;
-    int scale;        /* of less than 8 bits */
+    int native;       /* a stored sample is a delivered one; else: */
+    int exponent;     /* of floats of 16 and 24 bits, its bits; 0: integers */
+    uint32_t sign;    /* the sign bit of signed integers, which are moved to begin at 0 */
+    uint64_t scale;   /* integers to the whole range of the delivered sample, 32 binary places */
+    double low, top;  /* of floats: what is black and white */
     int plain;        /* stored rows are delivered rows */
     int associated;   /* colours are multiplied by alpha */
     int clumps;       /* subsampled YCbCr: blocks of pixels with their chroma behind them */
@@ -144,14 +145,29 @@ typedef struct {
     const void *table; /* of palette or YCbCr */
 } iip_tiff_form;
 
-/* tiff_pixel.c. Shape: all but the table. IIP_E_FORMAT for what is not read. */
+/* tiff_form.c. Shape: all but the table. IIP_E_FORMAT for what is not read. */
 iip_status iip_tiff_form_shape(iip_tiff_form *m, iip_tiff_file *f, const iip_tiff_dir *d);
+/* What is in other tags: table, low and top. */
 iip_status iip_tiff_form_table(iip_tiff_form *m, iip_tiff_file *f, const iip_tiff_dir *d, apr_pool_t *p);
-/* Bytes of a stored row (of clumps: of sub_y rows), of rows rows, of one plane or all samples; 0 if it is too much. */
+/* Bytes of a stored row (of clumps: of sub_y rows), of rows rows, of one plane or all samples. */
 size_t iip_tiff_form_row(const iip_tiff_form *m, const iip_tiff_dir *d);
 size_t iip_tiff_form_size(const iip_tiff_form *m, const iip_tiff_dir *d, int64_t rows);
-/* Pixels x .. x+n of row y of a stored block to delivered ones. The planes are `plane` bytes apart (0: chunky).
- * wide holds room for n pixels of m->in samples. */
+/* Where colour i, or behind the colours alpha, is stored. */
+int iip_tiff_form_stored(const iip_tiff_form *m, int i);
+/* An integer as its share of the delivered sample's range. */
+static inline uint32_t iip_tiff_form_widen(const iip_tiff_form *m, uint32_t v)
+{
+    return (uint32_t)(((v ^ m->sign) * m->scale + (UINT64_C(1) << 31)) >> 32);
+}
+/* SMinSampleValue and SMaxSampleValue of each band as delivered: 2 * bands values, or NULL if there are none. */
+const float *iip_tiff_form_range(const iip_tiff_form *m, iip_tiff_file *f, const iip_tiff_dir *d, apr_pool_t *p);
+/* YCbCr to RGB; luma, red and so on have 16 binary places. */
+typedef struct {
+    int luma[256], r_cr[256], g_cb[256], g_cr[256], b_cb[256];
+} iip_tiff_ycc;
+
+/* tiff_pixel.c. Pixels x .. x+n of row y of a stored block to delivered ones. The planes are `plane` bytes apart (0:
+ * chunky). wide holds room for n pixels of m->in samples. */
 void iip_tiff_form_deliver(const iip_tiff_form *m, const unsigned char *block, size_t row, size_t plane, int64_t x,
                            int64_t y, int64_t n, unsigned char *wide, unsigned char *out);
 /* Background: n pixels. */
@@ -200,16 +216,41 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
 iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
                              int64_t y, int64_t rows, unsigned char *dst);
 
-enum { TIFF_NONE = 1, TIFF_OLD_JPEG = 6, TIFF_JPEG = 7, TIFF_WEBP = 50001 };
-enum { TIFF_WHITE_IS_0, TIFF_BLACK_IS_0, TIFF_RGB, TIFF_INDEXED, TIFF_IS_MASK, TIFF_SEPARATED, TIFF_YCBCR };
+enum {
+    TIFF_NONE = 1,
+    TIFF_OLD_JPEG = 6,
+    TIFF_JPEG = 7,
+    TIFF_JP2_YCC = 33003,
+    TIFF_JP2_RGB = 33005,
+    TIFF_SGILOG = 34676,
+    TIFF_SGILOG24 = 34677,
+    TIFF_JP2 = 34712,
+    TIFF_WEBP = 50001
+};
+enum {
+    TIFF_WHITE_IS_0,
+    TIFF_BLACK_IS_0,
+    TIFF_RGB,
+    TIFF_INDEXED,
+    TIFF_IS_MASK,
+    TIFF_SEPARATED,
+    TIFF_YCBCR,
+    TIFF_CIELAB = 8,
+    TIFF_ICC_LAB,
+    TIFF_LOGL = 32844,
+    TIFF_LOGLUV = 32845
+};
 
-/* One row of the table of compressions (tiff_page.c). whole: libtiff decodes all of a block at once. */
+/* One row of the table of compressions (tiff_page.c). */
 typedef struct {
     int code;
     const char *name;
-    int whole;
+    unsigned flags;
     unsigned bits; /* set of depths (bit n = n bits; 0: all) */
     double cost;   /* relative to JPEG */
 } iip_tiff_codec;
+/* WHOLE: all of a block is decoded at once. OURS: not by libtiff. NOISY: what it finds wrong in a row does not matter,
+ * faxes come over telephones. */
+enum { TIFF_WHOLE = 1, TIFF_OURS = 2, TIFF_NOISY = 4 };
 const iip_tiff_codec *iip_tiff_codec_find(int code);
 #endif

@@ -35,6 +35,9 @@ struct iip_tiff_lib {
     handle hand[IIP_TIFF_HANDLES];
 };
 
+/* A row of a fax that does not decode as it should; the next one is found again. Every viewer shows them. */
+static const char *const noise[] = {"Bad code word", "Premature EOL", "Line length mismatch"};
+
 /* What libtiff says, where it is not simply damage. Its warnings while decoding mean missing or made-up pixels but for
  * these. */
 static const struct {
@@ -62,6 +65,10 @@ static void note(handle *h, int warning, const char *fmt, va_list ap)
     if (h->seen || (warning && !h->decoding))
         return;
     vsnprintf(text, sizeof text, fmt, ap);
+    if (iip_tiff_codec_find(h->lib->level[h->level].dir.compression)->flags & TIFF_NOISY)
+        for (size_t i = 0; i < sizeof noise / sizeof *noise; i++)
+            if (strstr(text, noise[i]))
+                return;
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         if (strstr(text, phrases[i].phrase) && (warning || phrases[i].is)) {
             is = phrases[i].is;
@@ -173,6 +180,8 @@ static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane
         TIFFSetField(h->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         TIFFSetField(h->tif, TIFFTAG_YCBCRSUBSAMPLING, sub_x, sub_y);
     }
+    if (l->dir.compression == TIFF_SGILOG || l->dir.compression == TIFF_SGILOG24)
+        TIFFSetField(h->tif, TIFFTAG_SGILOGDATAFMT, SGILOGDATAFMT_8BIT);
     if (is_deflate(l) && !l->by_rows) {
         uint16_t predictor = 1;
 
@@ -215,6 +224,13 @@ static iip_status handle_get(iip_tiff_lib_t *t, int level, int plane, int sub_x,
         return t->f->bad;
     h->used = ++t->clock;
     return IIP_OK;
+}
+
+/* Rows that a broken fax does not have stay white. */
+static void whiten(const iip_tiff_level *l, unsigned char *dst, size_t n)
+{
+    if (iip_tiff_codec_find(l->dir.compression)->flags & TIFF_NOISY)
+        memset(dst, l->dir.photometric == TIFF_WHITE_IS_0 ? 0 : 255, n);
 }
 
 static iip_status damaged(iip_tiff_lib_t *t, const char *what, uint64_t block)
@@ -284,7 +300,7 @@ static void sum_row(unsigned char *p, size_t n, size_t stride, int bits)
 static int inflate_block(handle *h, uint64_t block, void *in, size_t len, unsigned char *dst, size_t n)
 {
     const iip_tiff_level *l = &h->lib->level[h->level];
-    const size_t size = (size_t)l->dir.bits / 8, row = iip_tiff_form_row(&l->form, &l->dir);
+    const size_t size = l->dir.bits % 8 ? 1 : (size_t)l->dir.bits / 8, row = iip_tiff_form_row(&l->form, &l->dir);
     const size_t last = size > 1 && TIFFIsByteSwapped(h->tif) ? n - size : n - 1; /* where the last byte comes to lie */
 
     for (int mark = 0xA5;; mark ^= 0xFF) {
@@ -321,6 +337,7 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
         return damaged(t, "a WebP picture of another size", block);
     if (handle_get(t, level, 0, sub_x, sub_y, &hd) != IIP_OK)
         return t->f->bad;
+    whiten(l, dst, n);
     if (!(is_deflate(l)
               ? inflate_block(hd, block, t->packed.p, len, dst, n)
               : TIFFReadFromUserBuffer(hd->tif, (uint32_t)block, t->packed.p, (tmsize_t)len, dst, (tmsize_t)n)) ||
@@ -356,6 +373,7 @@ iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t s
     for (; rows; h->next++) {
         unsigned char *to = h->next < y ? t->packed.p : dst;
 
+        whiten(l, to, row);
         if (TIFFReadScanline(h->tif, to, (uint32_t)h->next, (uint16_t)plane) != 1 || h->seen)
             return trouble(h);
         if (h->next >= y) {

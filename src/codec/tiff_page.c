@@ -20,23 +20,25 @@
 
 static const iip_tiff_codec codecs[] = {
     {TIFF_NONE, "uncompressed", 0, 0, .2},
-    {2, "CCITT modified Huffman", 0, 1u << 1, .5},
-    {3, "CCITT group 3", 0, 1u << 1, .5},
-    {4, "CCITT group 4", 0, 1u << 1, .5},
+    {2, "CCITT modified Huffman", TIFF_NOISY, 1u << 1, .5},
+    {3, "CCITT group 3", TIFF_NOISY, 1u << 1, .5},
+    {4, "CCITT group 4", TIFF_NOISY, 1u << 1, .5},
     {5, "LZW", 0, 0, 1},
     {TIFF_JPEG, "JPEG", 0, 1u << 8, 1},
     {8, "deflate", 0, 0, 1.2},
     {32766, "NeXT", 0, 1u << 2, .3},
-    {32771, "CCITT word-aligned", 0, 1u << 1, .5},
+    {32771, "CCITT word-aligned", TIFF_NOISY, 1u << 1, .5},
     {32773, "PackBits", 0, 0, .3},
     {32809, "ThunderScan", 0, 1u << 4, .3},
     {32909, "Pixar log", 0, 1u << 8 | 1u << 16, 1.5},
     {32946, "deflate", 0, 0, 1.2},
-    {34661, "JBIG", 1, 1u << 1, 2},
-    {34887, "LERC", 1, 0, 1},
+    {34661, "JBIG", TIFF_WHOLE, 1u << 1, 2},
+    {TIFF_SGILOG, "SGILog", TIFF_WHOLE, 0, 1.5},
+    {TIFF_SGILOG24, "SGILog24", TIFF_WHOLE, 0, 1.5},
+    {34887, "LERC", TIFF_WHOLE, 0, 1},
     {34925, "LZMA", 0, 0, 6},
     {50000, "ZSTD", 0, 0, .7},
-    {TIFF_WEBP, "WebP", 1, 1u << 8, 2},
+    {TIFF_WEBP, "WebP", TIFF_WHOLE, 1u << 8, 2},
 };
 
 const iip_tiff_codec *iip_tiff_codec_find(int code)
@@ -50,11 +52,14 @@ const iip_tiff_codec *iip_tiff_codec_find(int code)
 static iip_status codec_check(iip_tiff_file *f, const iip_tiff_dir *d)
 {
     const iip_tiff_codec *c = iip_tiff_codec_find(d->compression);
+    const int log = d->photometric == TIFF_LOGL || d->photometric == TIFF_LOGLUV;
 
     if (!c)
         return FAIL(f, IIP_E_FORMAT, "compression %d", d->compression);
-    if (!TIFFIsCODECConfigured((uint16_t)c->code))
+    if (!(c->flags & TIFF_OURS) && !TIFFIsCODECConfigured((uint16_t)c->code))
         return FAIL(f, IIP_E_FORMAT, "this libtiff has no %s", c->name);
+    if (log != (c->code == TIFF_SGILOG || c->code == TIFF_SGILOG24))
+        return FAIL(f, IIP_E_FORMAT, "%s with photometric interpretation %d", c->name, d->photometric);
     if (c->bits && (d->bits > 31 || !(c->bits & 1u << d->bits)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d bits", c->name, d->bits);
     /* these know rows of one sample only, or of colours */
@@ -179,7 +184,7 @@ static iip_status level_cells(iip_tiff_file *f, iip_tiff_level *l)
 {
     const iip_tiff_dir *d = &l->dir;
     const iip_tiff_form *m = &l->form;
-    const int whole = m->clumps || iip_tiff_codec_find(d->compression)->whole;
+    const int whole = m->clumps || (iip_tiff_codec_find(d->compression)->flags & TIFF_WHOLE) != 0;
     const size_t pixel = (size_t)m->bands * iip_sample_size(m->sample), row = (size_t)d->w * pixel;
     const size_t planes = d->planar ? (size_t)m->in : 1;
     int64_t rows;

@@ -14,7 +14,7 @@ import numpy as np
 W, H = 301, 219
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 11: 4, 12: 8, 13: 4, 16: 8, 18: 8}
-CODES = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 11: "f", 12: "d", 13: "I", 16: "Q", 18: "Q"}
+CODES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 11: "f", 12: "d", 13: "I", 16: "Q", 18: "Q"}
 UNCOMPRESSED, DEFLATE = 1, 8
 WHITE0, BLACK0, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 
@@ -43,27 +43,23 @@ def half(px):
 
 
 def pack(rows, bits):
-    """Samples (rows x samples) to packed rows of 1, 2 or 4 bits."""
-    n = 8 // bits
-    pad = (-rows.shape[1]) % n
-    rows = np.pad(rows, ((0, 0), (0, pad))).reshape(rows.shape[0], -1, n)
-    out = np.zeros(rows.shape[:2], np.uint8)
-    for i in range(n):
-        out |= (rows[..., i].astype(np.uint8) << (8 - bits * (i + 1)))
-    return out
+    """Samples (rows x samples) to packed rows of any number of bits, the highest first."""
+    each = rows.astype(np.uint32)[..., None] >> np.arange(bits - 1, -1, -1, dtype=np.uint32) & 1
+    return np.packbits(each.astype(np.uint8).reshape(rows.shape[0], -1), axis=1)
 
 
 class Dir:
-    """One directory. px: rows x columns (x samples). tile: (w, h) or None; rows: RowsPerStrip."""
+    """One directory. px: rows x columns (x samples). tile: (w, h) or None; rows: RowsPerStrip. bits, kind: where they are not
+    those of px, which holds them in its low bits."""
 
     def __init__(self, px, photometric, tile=None, rows=64, bits=None, compression=UNCOMPRESSED, planar=False, tags=(),
-                 sub=(), empty=(), fill=1):
+                 sub=(), empty=(), fill=1, kind=None):
         if px.ndim == 2:
             px = px[..., None]
         self.px, self.tile, self.rows, self.planar = px, tile, min(rows, px.shape[0]), planar
         self.compression, self.sub, self.empty, self.fill = compression, sub, set(empty), fill
         self.bits = bits or px.dtype.itemsize * 8
-        kind = {"u": 1, "i": 2, "f": 3}[px.dtype.kind]
+        kind = kind or {"u": 1, "i": 2, "f": 3}[px.dtype.kind]
         h, w, n = px.shape
         t = {256: (4, [w]), 257: (4, [h]), 258: (3, [self.bits] * n), 259: (3, [compression]), 262: (3, [photometric]),
              277: (3, [n]), 284: (3, [2 if planar else 1]), 339: (3, [kind] * n)}
@@ -76,6 +72,14 @@ class Dir:
         t.update(dict(tags))
         self.tags = t
 
+    def stored(self, b, order):
+        if self.bits == 24:  # bytes in the order of the file, as 16 and 32
+            four = np.ascontiguousarray(b.astype(order + "u4")).view(np.uint8).reshape(b.shape[0], -1, 4)
+            return (four[..., :3] if order == "<" else four[..., 1:]).tobytes()
+        if self.bits != b.dtype.itemsize * 8:
+            return pack(b, self.bits).tobytes()
+        return b.astype(b.dtype.newbyteorder(order)).tobytes()
+
     def blocks(self, order):
         h, w, n = self.px.shape
         bw, bh = self.tile or (w, self.rows)
@@ -87,11 +91,11 @@ class Dir:
                     if self.tile:
                         b = np.pad(b, ((0, bh - b.shape[0]), (0, bw - b.shape[1]), (0, 0)), mode="edge")
                     b = b.reshape(b.shape[0], -1)
-                    raw = pack(b, self.bits).tobytes() if self.bits < 8 else b.astype(b.dtype.newbyteorder(order)).tobytes()
+                    raw = self.stored(b, order)
                     if self.compression == DEFLATE:
                         raw = zlib.compress(raw, 6)
                     if self.fill == 2:
-                        raw = bytes(int(f"{v:08b}"[::-1], 2) for v in raw)
+                        raw = np.packbits(np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")).tobytes()
                     yield raw
 
 

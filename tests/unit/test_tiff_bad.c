@@ -88,7 +88,8 @@ static void test_cut_blocks(void **state)
         unsigned char *want, count[8];
         uint64_t n, next;
         size_t at, size;
-        int good = 0;
+        int good = 0, fax = p.compression == COMPRESSION_CCITTFAX3 || p.compression == COMPRESSION_CCITTFAX4 ||
+                            p.compression == COMPRESSION_CCITTRLE;
         TIFF *t;
 
         if (!TIFFIsCODECConfigured((uint16_t)p.compression))
@@ -121,11 +122,12 @@ static void test_cut_blocks(void **state)
                 continue;
             b.p[at] = (unsigned char)less;
             b.p[at + 1] = (unsigned char)(less >> 8);
-            good += tried(b.p, b.n, want, size);
+            good += tried(b.p, b.n, fax ? NULL : want, size);
         }
         memcpy(b.p + at, count, 2);
         assert_int_equal(tried(b.p, b.n, want, size), 1);
-        assert_in_range(good, 0, 3); /* a check sum may be cut off unseen */
+        if (!fax)                        /* where nothing but noise tells of the end */
+            assert_in_range(good, 0, 3); /* a check sum may be cut off unseen */
         free(want);
         free(b.p);
     }
