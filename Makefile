@@ -26,7 +26,7 @@ MODULES_DIR = $(shell $(APXS) -q LIBEXECDIR 2>/dev/null)
 APR_FLAGS  := $(shell apr-1-config --includes --cppflags 2>/dev/null)
 APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
 APR_LIBS   := $(shell apr-1-config --link-ld 2>/dev/null) $(shell apu-1-config --link-ld 2>/dev/null)
-LIBS_NEEDED := libtiff-4 libjpeg libpng libwebp libopenjp2
+LIBS_NEEDED := libtiff-4 libjpeg libpng zlib libwebp libopenjp2
 # Used where installed: each found one defines IIP_HAVE_<NAME>; its files are empty without
 LIBS_WANTED := lcms2 libavif libdeflate libheif libjxl
 LIBS_FOUND  := $(foreach l,$(LIBS_WANTED),$(shell pkg-config --exists $(l) 2>/dev/null && echo $(l)))

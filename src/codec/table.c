@@ -3,14 +3,19 @@
 #include "codec/codec.h"
 #include <string.h>
 
-extern const iip_decoder iip_decoder_tiff, iip_decoder_jpeg, iip_decoder_webp, iip_decoder_jp2;
-extern const iip_encoder iip_encoder_jpeg, iip_encoder_png, iip_encoder_webp, iip_encoder_tiff;
+extern const iip_decoder iip_decoder_tiff;
+extern const iip_decoder iip_decoder_jpeg;
+extern const iip_decoder iip_decoder_png;
+extern const iip_decoder iip_decoder_webp;
+extern const iip_decoder iip_decoder_jp2;
+
+extern const iip_encoder iip_encoder_jpeg;
+extern const iip_encoder iip_encoder_png;
+extern const iip_encoder iip_encoder_webp;
+extern const iip_encoder iip_encoder_tiff;
 
 static const iip_decoder *const decoders[] = {
-    &iip_decoder_tiff,
-    &iip_decoder_jpeg,
-    &iip_decoder_webp,
-    &iip_decoder_jp2,
+    &iip_decoder_tiff, &iip_decoder_jpeg, &iip_decoder_png, &iip_decoder_webp, &iip_decoder_jp2,
 };
 
 static const iip_encoder *const encoders[] = {

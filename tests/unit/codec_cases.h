@@ -245,7 +245,8 @@ static UNUSED void read_trial(bytes b, const iip_raster *ref, const char *name)
         t.info.sample != ref->sample)
         fail_msg("%s: %d x %d of %d bands, not %d x %d of %d", name, (int)t.info.level[0].w, (int)t.info.level[0].h,
                  t.info.bands, (int)ref->w, (int)ref->h, ref->bands);
-    assert_true(t.info.levels == t.info.virtual_from && t.info.pages == 1 && t.info.orientation <= 8);
+    assert_true(t.info.levels == t.info.virtual_from && t.info.pages == 1 && t.info.orientation >= 1 &&
+                t.info.orientation <= 8);
     assert_int_equal(t.info.level[0].tile_w, ref->w);
     assert_in_range(t.info.level[0].tile_h, 1, ref->h);
     for (int n = 0; n < 40; n++) {
