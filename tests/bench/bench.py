@@ -273,7 +273,7 @@ def version(package):
     return done.stdout or 'none'
 
 
-def report(works, rounds, seconds):
+def report(works, rounds, seconds, busy):
     with open('/proc/cpuinfo') as f:
         model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), 'unknown processor')
     goals = [('warm tile', 'static', 'rate', 1.0), ('cold tile, JPEG', 'static', 'rate', 0.95), ('thumbnails', 'iipsrv', 'rate', 2.5)]
@@ -284,6 +284,7 @@ def report(works, rounds, seconds):
 {model}, {os.cpu_count()} cores, server and client on the same machine; httpd {version("apache2-bin")} (event, 2 children), iipimage-server
 {version("iipimage-server")} behind mod_fcgid ({PROCESSES} processes allowed, one thread each), wrk with {CONNECTIONS} connections kept alive.
 {rounds} rounds of {seconds} s for each row, interleaved; figures are medians over the rounds, ratios medians of each round's ratio.
+Load average before the run: {busy:.1f}.{" Other programs took part of the cores: CPU is to be trusted, throughput and latency are not." if busy > 0.7 else ""}
 
 {table(works)}
 
@@ -313,6 +314,7 @@ def main():
         if not shutil.which(need) and not os.path.exists(need):
             sys.exit(f'{need} is missing: install the package {package}')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    busy = os.getloadavg()[0]
     small = corpus()
     tiles = session()
     with contextlib.ExitStack() as stack:
@@ -320,15 +322,18 @@ def main():
         run, parts = stack.enter_context(within_reach({'pictures': os.path.join(WORK, 'pictures')}, '/tmp', 'mod_iip-bench-'))
         pictures = parts['pictures']
 
-        # a server for each row, so that its memory is that of this work alone
+        # mod_iip has a server for each row, so that its memory is that of this work alone; iipsrv has one for all that is
+        # cold, as processes that have seen only tiles use half as much CPU again (malloc has not adapted)
         def mod_iip(name, *more):
             return start(stack, run, name, lambda folder: ours(pictures, *more))
 
         def peer(name, cache):
             return start(stack, run, 'iipsrv-' + name, lambda folder: iipsrv(pictures, folder, cache), ('alias',), None)
 
+        peer_cold = peer('cold', 0)
+
         def cold(name, paths):
-            return {'mod_iip': (mod_iip(name, 'IIPCacheSize 0 0'), paths), 'iipsrv': (peer(name, 0), paths)}
+            return {'mod_iip': (mod_iip(name, 'IIPCacheSize 0 0'), paths), 'iipsrv': (peer_cold, paths)}
 
         jpeg = [f'/iiif/jpeg.tif/{iiif(t)}' for t in tiles]
         deflate = [f'/iiif/deflate.tif/{iiif(t)}' for t in tiles]
@@ -369,7 +374,7 @@ def main():
         if args.quick:
             print(table(works))
         else:
-            text = report(works, rounds, seconds)
+            text = report(works, rounds, seconds, busy)
             print(text)
             with open(os.path.join(HERE, 'figures.md'), 'w') as f:
                 f.write(text)
