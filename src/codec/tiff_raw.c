@@ -41,6 +41,30 @@ static int frame(const unsigned char *p, size_t n, int marker, iip_tiff_jpeg *j)
     return 1;
 }
 
+/* Huffman tables as every decoder will take them (ITU-T T.81, B.2.4.2 and annex C): symbols that are there, codes that
+ * do not run out of bits. A damaged table spoils each tile of the picture. */
+static int huffman_good(const unsigned char *s, size_t len)
+{
+    while (len >= 17) {
+        unsigned symbols = 0, code = 0;
+
+        for (int bits = 1; bits <= 16; bits++) {
+            code = 2 * code + s[bits];
+            symbols += s[bits];
+            if (code > 1u << bits)
+                return 0;
+        }
+        if ((s[0] & ~0x13) != 0 || symbols > 256 || 17 + symbols > len)
+            return 0;
+        for (unsigned i = 0; s[0] < 0x10 && i < symbols; i++)
+            if (s[17 + i] > 15)
+                return 0;
+        s += 17 + symbols;
+        len -= 17 + symbols;
+    }
+    return len == 0;
+}
+
 int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j)
 {
     size_t at = 2;
@@ -72,6 +96,8 @@ int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j)
             return 0;
         at += 2 + len;
         len -= 2;
+        if (marker == DHT && !huffman_good(s, len))
+            return 0;
         if (marker == DHT)
             j->dht = 1;
         else if (marker == DQT)
