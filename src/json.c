@@ -101,6 +101,23 @@ void iip_json_integer(iip_json *j, const char *key, int64_t value)
     put(j, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
 }
 
+void iip_json_number(iip_json *j, const char *key, double value)
+{
+    char text[40];
+    int64_t one = 1;
+    int places = 0, length;
+
+    for (; value * (double)one < 1e8 && places < 18; places++)
+        one *= 10;
+    /* whole numbers: no locale has a say in them */
+    length = snprintf(text, sizeof text, "%" PRId64 ".%0*" PRId64, (int64_t)(value * (double)one + 0.5) / one, places,
+                      (int64_t)(value * (double)one + 0.5) % one);
+    while (text[length - 1] == '0')
+        length--;
+    begin(j, key);
+    put(j, text, (size_t)(length - (text[length - 1] == '.')));
+}
+
 const char *iip_json_text(iip_json *j)
 {
     put(j, "", 1);

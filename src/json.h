@@ -21,5 +21,7 @@ void iip_json_end(iip_json *j); /* of the object or array opened last */
 /* Escaped as spec/security.md section 5 says. A value that is not UTF-8 is taken for Latin-1. */
 void iip_json_string(iip_json *j, const char *key, const char *value);
 void iip_json_integer(iip_json *j, const char *key, int64_t value);
+/* Nine digits of a number from 10^-9 to 10^9, never with an exponent. */
+void iip_json_number(iip_json *j, const char *key, double value);
 const char *iip_json_text(iip_json *j);
 #endif

@@ -4,6 +4,7 @@
 #include "iiif.h"
 #include "accept.h"
 #include "json.h"
+#include <math.h>
 #include <apr_strings.h>
 
 #define PLAIN_TILE 512 /* where the file has no tiles that suit a viewer (R39) */
@@ -161,6 +162,31 @@ static void put_limits(document *d)
         iip_json_integer(&d->json, "maxArea", d->lim->max_area);
 }
 
+/* R40: how large a pixel is, where the file says so. 72 dots an inch is what many writers put for "unknown", and 10 a
+ * centimetre is what vips does. version 3 wants a list of services with names and types. */
+static void put_scale(document *d, const char *id)
+{
+    iip_json *j = &d->json;
+    const double x = d->info->res_x, y = d->info->res_y;
+
+    if (!(x > 1e-6 && x < 1e6) || fabs(x - y) > x / 100 || fabs(x * 2.54 - 72) < 0.5 || fabs(x - 10) < 1e-6)
+        return;
+    if (d->version == 3)
+        iip_json_array(j, "service");
+    iip_json_object(j, d->version == 3 ? NULL : "service");
+    iip_json_string(j, "@context", "http://iiif.io/api/annex/services/physdim/1/context.json");
+    if (d->version == 3) {
+        iip_json_string(j, "@id", apr_pstrcat(j->pool, id, "#physdim", NULL));
+        iip_json_string(j, "@type", "PhysicalDimensions");
+    }
+    iip_json_string(j, "profile", "http://iiif.io/api/annex/services/physdim");
+    iip_json_number(j, "physicalScale", 1 / x);
+    iip_json_string(j, "physicalUnits", "cm");
+    iip_json_end(j);
+    if (d->version == 3)
+        iip_json_end(j);
+}
+
 /* A list that is left out when it would be empty. NULLs are skipped. */
 static void put_words(document *d, const char *key, const char *const *word, int n)
 {
@@ -212,6 +238,7 @@ static void describe_3(document *d, const char *id)
     PUT_WORDS(d, "extraQualities", d->info->space == IIP_GREY ? NULL : "color", "gray", "bitonal");
     PUT_WORDS(d, "extraFeatures", "rotationArbitrary", "mirroring", iip_limits_grow(d->lim) ? "sizeUpscaling" : NULL,
               "profileLinkHeader", "canonicalLinkHeader");
+    put_scale(d, id);
 }
 
 static void describe_2(document *d, const char *id)
@@ -236,6 +263,7 @@ static void describe_2(document *d, const char *id)
     put_limits(d);
     iip_json_end(j);
     iip_json_end(j);
+    put_scale(d, id);
 }
 
 static void describe_1(document *d, const char *id)

@@ -3,6 +3,7 @@
  * a document announces is asked for. */
 #include "iiif_setup.h"
 #include "json.h"
+#include <math.h>
 
 static iip_info pyramid(int64_t w, int64_t h, int64_t tile, int ceiling)
 {
@@ -146,6 +147,63 @@ static void assert_holds(const char *text, const char *part)
 {
     if (!strstr(text, part))
         fail_msg("no %s in %s", part, text);
+}
+
+static void test_physical_scale(void **state) /* R40 */
+{
+#define PHYSDIM "http://iiif.io/api/annex/services/physdim"
+    static const struct {
+        double x, y;
+        const char *scale; /* NULL: unknown */
+    } rows[] = {
+        {300 / 2.54, 300 / 2.54, "0.00846666667"},
+        {300 / 2.54, 302 / 2.54, "0.00846666667"},
+        {72 / 2.54, 72 / 2.54, NULL},
+        {28.35, 28.35, NULL}, /* 2835 a metre, as PNG has it */
+        {10, 10, NULL},
+        {10.1, 10.1, "0.099009901"},
+        {0, 0, NULL},
+        {100, 0, NULL},
+        {100, 200, NULL}, /* pixels are not square: one number cannot say it */
+        {4, 4, "0.25"},
+        {0.5, 0.5, "2"},
+        {0.001, 0.001, "1000"},
+        {1e9, 1e9, NULL},
+        {NAN, NAN, NULL},
+        {-5, -5, NULL},
+    };
+    iip_info info = pyramid(1200, 800, 512, 0);
+    char part[400];
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *text, *at;
+
+        info.res_x = rows[i].x;
+        info.res_y = rows[i].y;
+        fresh(3);
+        text = describe(NULL, &info);
+        at = strstr(text, ",\"service\":");
+        if (!rows[i].scale) {
+            assert_null(at);
+            fresh(2);
+            assert_null(strstr(describe(NULL, &info), "service\""));
+            continue;
+        }
+        assert_non_null(at);
+        snprintf(part, sizeof part,
+                 ",\"service\":[{\"@context\":\"" PHYSDIM "/1/context.json\",\"@id\":\"" BASE
+                 "/a%%20b.tif#physdim\",\"@type\":\"PhysicalDimensions\",\"profile\":\"" PHYSDIM
+                 "\",\"physicalScale\":%s,\"physicalUnits\":\"cm\"}]}",
+                 rows[i].scale);
+        assert_string_equal(at, part);
+        fresh(2);
+        snprintf(part, sizeof part,
+                 "}],\"service\":{\"@context\":\"" PHYSDIM "/1/context.json\",\"profile\":\"" PHYSDIM
+                 "\",\"physicalScale\":");
+        assert_holds(describe(NULL, &info), part);
+        fresh(1);
+        assert_null(strstr(describe(NULL, &info), "service\""));
+    }
 }
 
 static void test_tiles(void **state) /* R39, R23 */
@@ -392,10 +450,11 @@ static void test_json(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info_3),  cmocka_unit_test(test_info_2),       cmocka_unit_test(test_info_1),
-        cmocka_unit_test(test_tiles),   cmocka_unit_test(test_info_is_true), cmocka_unit_test(test_negotiation),
-        cmocka_unit_test(test_version), cmocka_unit_test(test_id),           cmocka_unit_test(test_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_info_3),      cmocka_unit_test(test_info_2),
+                                       cmocka_unit_test(test_info_1),      cmocka_unit_test(test_physical_scale),
+                                       cmocka_unit_test(test_tiles),       cmocka_unit_test(test_info_is_true),
+                                       cmocka_unit_test(test_negotiation), cmocka_unit_test(test_version),
+                                       cmocka_unit_test(test_id),          cmocka_unit_test(test_json)};
 
     return run_group("iiif_info", tests, sizeof tests / sizeof *tests);
 }
