@@ -171,6 +171,7 @@ class Server:
         self.env = dict(os.environ, LANG="C", **(env or {}))
         self.single = single
         self.proc, self.port = None, None
+        self.settle = 0.05  # seconds of quiet before TERM
         self.seen = {self.log: 0, self.out: 0}
 
     # ---- configuration
@@ -280,6 +281,9 @@ MaxConnectionsPerChild 0
 
     def stop(self):
         """TERM, and what the log then still had to complain about."""
+        # httpd's own race: at TERM event and worker close their workers' sockets, and one that a worker is just giving
+        # back is a segmentation fault in apr_os_sock_get (6 of 800 stops of 2.4.71 without any module of ours)
+        time.sleep(self.settle)
         clean = self._reap()
         bad = self.complaints()
         if not clean:

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from common import location, near, read, refused
@@ -111,13 +112,53 @@ def test_plain_directory(serve, data):
     refused(s.get("/i/bad/full/max/0/default.jpg"), 404, "not-found")
 
 
+@pytest.mark.any_mpm
+@DAMAGED
+@pytest.mark.parametrize("fmt", ["jpg", "png"])
+def test_damage_in_mid_stream(serve, folder, fmt):
+    """security.md 2.9: what breaks after the header has gone is a broken transfer, not a whole answer; nothing of it is kept."""
+    path = folder + "/p.tif"
+    noise = np.random.RandomState(1).randint(0, 255, (2048, 2304, 3)).astype(np.uint8)  # much of it is out before the damage is met
+    tifffile.imwrite(path, noise, tile=(256, 256), photometric="rgb", compression="zlib")
+    s = serve(location("/i", folder), fresh=True)
+    good = s.get("/i/p.tif/full/max/0/default." + fmt)
+    assert good.status == 200 and good.chunked and not good.broken
+    with tifffile.TiffFile(path) as t:
+        page = t.pages[0]
+        where, n = page.dataoffsets[6 * 9 + 4], page.databytecounts[6 * 9 + 4]  # seventh of eight rows of tiles
+    with open(path, "r+b") as f:
+        f.seek(where)
+        f.write(b"\xff" * n)
+    for _ in range(2):
+        c = s.connect()
+        r = c.request("GET", "/i/p.tif/full/max/0/default." + fmt)
+        assert r.status == 200 and r.broken and len(r.body) < len(good.body), r
+        assert c.sock.recv(1) == b"", "and the connection is closed"
+        c.close()
+    assert s.get("/i/p.tif/0,0,256,256/256,256/0/default." + fmt).status == 200
+    refused(s.get("/i/p.tif/1024,1536,256,256/256,256/0/default." + fmt), 500, "corrupt")
+    refused(s.get("/i/p.tif/0,0,2304,2048/1000,/0/default." + fmt), 500, "corrupt")
+
+
+def test_one_line_per_file_and_minute(serve, data, folder):
+    """security.md 5: a damaged file that is asked for again and again does not fill the log."""
+    for n in "ab":
+        shutil.copy(data + "/bad/cut_base_32.jpg", "%s/%s.jpg" % (folder, n))
+    s = serve(location("/i", folder), fresh=True, loglevel="warn")
+    for i in range(30):
+        for n in "ab":
+            refused(s.get("/i/%s.jpg/full/%d,/0/default.jpg" % (n, 10 + i)), 500, "corrupt")
+    time.sleep(0.1)
+    lines = [x for x in s.newlog() if "[iip:" in x and ".jpg" in x]
+    assert len(lines) == 2 and "a.jpg" in lines[0] and "b.jpg" in lines[1], lines
+    s.complaints([r"\[iip:"])
+
+
 # ---- files that change
 
 
-def picture(path, gray, size=(320, 240), tile=(64, 64)):
-    import tifffile
-
-    tifffile.imwrite(path, np.full((size[1], size[0], 3), gray, np.uint8), tile=tile, photometric="rgb", compression="zlib")
+def picture(path, gray, size=(320, 240), tile=(64, 64), compression="zlib"):
+    tifffile.imwrite(path, np.full((size[1], size[0], 3), gray, np.uint8), tile=tile, photometric="rgb", compression=compression)
 
 
 def replace(path, gray, **kw):
