@@ -22,6 +22,7 @@ enum {
     KIND_QUALITY,
     KIND_LOWER,
     KIND_PAIR,
+    KIND_PLACES,
     KIND_NUMBER,
     KIND_TIME,
     KIND_TEXT,
@@ -398,6 +399,13 @@ static const char *set_pair(void *member, const words *w)
     return NULL;
 }
 
+static const char *set_places(void *member, const words *w)
+{
+    const char *bad = set_pair(member, w);
+
+    return !bad && ((iip_pair *)member)->a < 1 ? wrong(w) : bad;
+}
+
 static const char *set_lower(void *member, const words *w)
 {
     iip_lower *l = member;
@@ -492,10 +500,10 @@ static const char *set_nets(void *member, const words *w)
 static setter *const setters[] = {
     [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
     [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
-    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_NUMBER] = set_number,
-    [KIND_CODING] = set_coding, [KIND_PROFILE] = set_profile,   [KIND_TIME] = set_time,
-    [KIND_TEXT] = set_text,     [KIND_URL] = set_url,           [KIND_LIST] = set_list,
-    [KIND_NETS] = set_nets,
+    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
+    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
+    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_URL] = set_url,
+    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

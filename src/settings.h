@@ -84,7 +84,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
-    X(IIPMaxDecodes, max_decodes, PAIR, S, "", N, "n [waiting]",                                                       \
+    X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \
       "requests that decode at once in a child, and how many may wait; default: cores, four times that")               \
     X(IIPCacheSize, cache_size, PAIR, S, "10M 32M", N, "encoded [decoded]",                                            \
       "bytes of encoded answers and of decoded tiles kept per child")                                                  \
@@ -101,6 +101,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_QUALITY                                   iip_qualities
 #define IIP_C_LOWER                                     iip_lower
 #define IIP_C_PAIR                                      iip_pair /* -1 unset */
+#define IIP_C_PLACES                                    iip_pair /* the first at least 1 */
 #define IIP_C_NUMBER                                    int64_t  /* -1 unset */
 #define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
 #define IIP_C_TEXT                                      const char *
