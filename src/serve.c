@@ -579,6 +579,7 @@ static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
     iip_status rv = pass_through(j, enc, &k, e);
 
     if (rv == IIP_E_FEATURE) {
+        *e = (iip_error){0}; /* why not does not matter: it is decoded */
         k.len = 0;
         if ((rv = gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
             rv = work(j, enc, &k.sink, e);

@@ -61,7 +61,7 @@ static iip_status fake_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
 {
     raws++;
     if (!raw_ok)
-        return IIP_E_FEATURE;
+        return iip_fail(e, IIP_E_FEATURE, 0, "not as it lies");
     *f = IIP_FMT_JPEG;
     *n = 2;
     span[0] = (iip_span){"\xff\xd8tables", 0, 8};
@@ -212,6 +212,13 @@ static void test_passthrough_bytes(void **state)
     assert_int_equal(a.blob->len, 13);
     assert_memory_equal(a.blob->data, "\xff\xd8tablesbytes", 13);
     iip_blob_release(a.blob);
+    raw_ok = 0;
+    region(&a, h, 128, 256, 128, 128, IIP_FMT_JPEG); /* it cannot be: decoded, and that is no error */
+    run(&a);
+    assert_int_equal(a.rv, IIP_OK);
+    assert_int_equal(a.e.status, IIP_OK);
+    iip_blob_release(a.blob);
+    reads = 0;
     region(&a, h, 128, 128, 128, 128, IIP_FMT_PNG); /* another format: decoded */
     run(&a);
     assert_int_equal(a.rv, IIP_OK);
