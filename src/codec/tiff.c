@@ -119,9 +119,10 @@ static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, in
             whiten(m, (iip_rect){at_x, at_y, w, rows}, out, pixel);
         return IIP_OK;
     }
+    /* A coded block is decoded from its top; of JPEG no more than is wanted, as at the lower edge of a level. */
     if (!parts) {
+        b->rows = l->dir.compression == TIFF_JPEG ? b->first + b->rows : b->all;
         b->first = 0;
-        b->rows = b->all;
     }
     plane = m->planar ? iip_tiff_form_size(m, &l->dir, b->rows) : 0;
     if (r->have.level != b->level || r->have.block != b->block || r->have.first != b->first ||
