@@ -206,6 +206,10 @@ iip_status iip_exif_of_texts(const iip_exif_field *text, int count, const void *
  * *len 0 if there is nothing to say. */
 iip_status iip_exif_answer(const void *exif, size_t n, double res_x, double res_y, const char *copyright,
                            const void **out, size_t *len, apr_pool_t *p, iip_error *e);
+/* Turns such a block into little-endian, in place. */
+void iip_exif_little(void *exif, size_t n);
+/* Where in a block the directory under a tag of the first begins (EXIF 34665, GPS 34853); 0: there is none. */
+size_t iip_exif_hanging(const void *exif, size_t n, unsigned tag);
 /* Makes an orientation in XMP 1, in place. */
 void iip_xmp_upright(void *xmp, size_t n);
 

@@ -192,10 +192,11 @@ static const unsigned kept[] = {TAG_DESCRIPTION, TAG_MAKE, TAG_MODEL, TAG_SOFTWA
  */
 static const unsigned dropped[] = {0x927c, 0xa001, 0xa002, 0xa003, 0xa005, 0};
 
+static const unsigned char sizes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8}; /* of values, by type */
+
 /* The fields of a directory that are there whole. */
 static void gather(draft *d, directory *to, const block *b, size_t at, const unsigned *only, const unsigned * not )
 {
-    static const unsigned char sizes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8}; /* by type */
     size_t entries;
 
     if (at < 8 || at > b->n - 2)
@@ -317,6 +318,61 @@ static iip_status put_draft(draft *d, const void **out, size_t *len, apr_pool_t 
     *out = mem;
     *len = n;
     return IIP_OK;
+}
+
+/* n numbers of so many bytes each, end for end. */
+static void turn(unsigned char *p, size_t n, size_t size)
+{
+    for (; n > 0; n--, p += size)
+        for (size_t i = 0; i < size / 2; i++) {
+            unsigned char c = p[i];
+
+            p[i] = p[size - 1 - i];
+            p[size - 1 - i] = c;
+        }
+}
+
+/* A directory as put_directory() writes it, with those that hang on it. */
+static void turn_directory(unsigned char *p, size_t n, size_t at)
+{
+    const block b = {p, n, 0};
+    size_t entries = get16(&b, at);
+
+    turn(p + at, 1, 2);
+    for (at += 2; entries > 0; entries--, at += ENTRY) {
+        const unsigned tag = get16(&b, at), type = get16(&b, at + 2);
+        const uint32_t count = get32(&b, at + 4);
+        const int fraction = type == RATIONAL || type == RATIONAL + 5; /* two numbers a value */
+        const size_t size = sizes[type], all = count * size;
+        size_t value = at + 8;
+
+        if (all > 4) {
+            value = get32(&b, at + 8);
+            turn(p + at + 8, 1, 4);
+        }
+        if (tag == TAG_EXIF || tag == TAG_GPS)
+            turn_directory(p, n, get32(&b, at + 8));
+        turn(p + at, 2, 2);
+        turn(p + at + 4, 1, 4);
+        turn(p + value, fraction ? 2 * count : count, fraction ? size / 2 : size);
+    }
+}
+
+void iip_exif_little(void *exif, size_t n)
+{
+    unsigned char *p = exif;
+
+    if (p[0] == 'I')
+        return;
+    turn_directory(p, n, 8);
+    memcpy(p, "II*\0\10\0\0", 8);
+}
+
+size_t iip_exif_hanging(const void *exif, size_t n, unsigned tag)
+{
+    block b;
+
+    return begin(&b, exif, n) ? pointed(&b, tag) : 0;
 }
 
 static void add_text(draft *d, unsigned tag, const char *text, size_t n)

@@ -201,11 +201,20 @@ static void put_coding(iip_writer_t *w, const coding *c, const iip_enc_opts *o)
     }
 }
 
+static const uint32_t hanging[] = {TIFFTAG_EXIFIFD, TIFFTAG_GPSIFD};
+#define HANGING (sizeof hanging / sizeof *hanging)
+
 static void put_metadata(TIFF *t, const iip_enc_opts *o, apr_pool_t *p)
 {
     static const uint32_t texts[] = {TIFFTAG_IMAGEDESCRIPTION, TIFFTAG_MAKE,   TIFFTAG_MODEL,    TIFFTAG_SOFTWARE,
                                      TIFFTAG_DATETIME,         TIFFTAG_ARTIST, TIFFTAG_COPYRIGHT};
 
+    for (size_t i = 0; i < HANGING; i++) {
+        const uint64_t at = iip_exif_hanging(o->exif, o->exif_len, hanging[i]);
+
+        if (at) /* it lies there already, see begin_file() */
+            TIFFSetField(t, hanging[i], at);
+    }
     if (o->icc_len > 0 && o->icc_len <= UINT32_MAX)
         TIFFSetField(t, TIFFTAG_ICCPROFILE, (uint32_t)o->icc_len, o->icc);
     if (o->xmp_len > 0 && o->xmp_len <= UINT32_MAX)
@@ -225,6 +234,27 @@ static void put_metadata(TIFF *t, const iip_enc_opts *o, apr_pool_t *p)
         TIFFSetField(t, TIFFTAG_XRESOLUTION, o->res_x * 2.54);
         TIFFSetField(t, TIFFTAG_YRESOLUTION, o->res_y * 2.54);
     }
+}
+
+/* An EXIF block is a TIFF file, so ours may begin as one: the directories that hang on its first keep their places and
+ * all offsets hold. What libtiff writes comes behind; only the header in front is changed, to its own first directory.
+ */
+static iip_status begin_file(iip_writer_t *w, const iip_enc_opts *o)
+{
+    size_t any = 0;
+
+    for (size_t i = 0; i < HANGING; i++)
+        any |= iip_exif_hanging(o->exif, o->exif_len, hanging[i]);
+    if (!any)
+        return IIP_OK;
+    if (!(w->file.p = malloc(o->exif_len + 1)))
+        return iip_fail(w->e, IIP_E_MEMORY, APR_ENOMEM, "writing TIFF: no memory for EXIF");
+    memcpy(w->file.p, o->exif, o->exif_len);
+    w->file.p[o->exif_len] = 0;
+    iip_exif_little(w->file.p, o->exif_len);
+    w->file.room = o->exif_len + 1;
+    w->file.n = (o->exif_len + 1) & ~(size_t)1; /* words lie at even places */
+    return IIP_OK;
 }
 
 static iip_status tiff_begin(iip_writer_t **out, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k,
@@ -248,6 +278,8 @@ static iip_status tiff_begin(iip_writer_t **out, const iip_raster *shape, const 
     w->per_strip = strip_rows(shape, w->row);
     apr_pool_cleanup_register(p, w, writer_close, apr_pool_cleanup_null);
     if (!(w->strip = iip_codec_alloc((size_t)(shape->h < w->per_strip ? shape->h : w->per_strip) * w->row, p, e)))
+        return e->status;
+    if (begin_file(w, o) != IIP_OK)
         return e->status;
     if (!(opts = TIFFOpenOptionsAlloc()))
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "writing TIFF: no memory");

@@ -131,6 +131,27 @@ def test_tiff_metadata(serve, folder):
         assert abs(n / d - 150) < 0.01, "half the pixels on the same paper"
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_exif(serve, folder, order):
+    """The data of the shot in a directory of its own, whatever the order of bytes in the camera's JPEG."""
+    exif = Image.Exif()
+    exif.endian = order
+    exif[271], exif[274] = "Maker", 6
+    exif[34665] = {33434: 0.004, 34855: 400, 36864: b"0230"}
+    exif[34853] = {1: "N", 2: (52.0, 30.0, 36.5)}
+    Image.new("RGB", (60, 40), "teal").save(folder + "/shot.jpg", exif=exif)
+    s = serve(location("/m", folder), fresh=True)
+    path = saved(folder, s.get("/m/shot.jpg/full/max/0/default.tif"))
+    assert "Warning" not in tiffinfo(path)
+    with Image.open(path) as im:
+        assert im.size == (40, 60), "upright"
+        got = im.getexif()
+        shot, place = got.get_ifd(34665), got.get_ifd(34853)
+        assert got[271] == "Maker" and got.get(274, 1) == 1
+        assert abs(shot[33434] - 0.004) < 1e-6 and shot[34855] == 400 and shot[36864] == b"0230"
+        assert place[1] == "N" and tuple(map(float, place[2])) == (52.0, 30.0, 36.5)
+
+
 def test_tiff_quality_and_announcement(serve, data):
     s = serve(TIFF + location("/best", "{data}", "IIPQuality tiff 9") + location("/rough", "{data}", "IIPTIFFCompression jpeg", "IIPQuality tiff 20"))
     size = {p: len(s.get("/%s/photo.tif/full/400,/0/default.tif" % p).body) for p in ("deflate", "best", "jpeg", "rough")}

@@ -345,6 +345,94 @@ static void metadata(void **state)
     free(c.out.p);
 }
 
+/* A camera's block, in either order of bytes: texts, exposure (a fraction), aperture's sign, version, place. */
+static size_t exif_block(unsigned char *p, int little)
+{
+    static const struct {
+        int at, size;
+        uint32_t v;
+    } numbers[] = {{2, 2, 42},       {4, 4, 8},       {8, 2, 4},
+                   {10, 2, 0x10f},   {12, 2, 2},      {14, 4, 6},
+                   {18, 4, 62}, /* Make */
+                   {22, 2, 0x112},   {24, 2, 3},      {26, 4, 1},
+                   {30, 2, 6},       {34, 2, 0x8769}, {36, 2, 4},
+                   {38, 4, 1},       {42, 4, 68},     {46, 2, 0x8825},
+                   {48, 2, 4},       {50, 4, 1},      {54, 4, 138},
+                   {68, 2, 4},       {70, 2, 0x829a}, {72, 2, 5},
+                   {74, 4, 1},       {78, 4, 122}, /* ExposureTime 1/250 */
+                   {82, 2, 0x8827},  {84, 2, 3},      {86, 4, 1},
+                   {90, 2, 400},                                  /* ISO */
+                   {94, 2, 0x9000},  {96, 2, 7},      {98, 4, 4}, /* ExifVersion */
+                   {106, 2, 0x9204}, {108, 2, 10},    {110, 4, 1},
+                   {114, 4, 130}, /* ExposureBias -2/3 */
+                   {122, 4, 1},      {126, 4, 250},   {130, 4, (uint32_t)-2},
+                   {134, 4, 3},      {138, 2, 2},     {140, 2, 1},
+                   {142, 2, 2},      {144, 4, 2}, /* GPSLatitudeRef N */
+                   {152, 2, 2},      {154, 2, 5},     {156, 4, 3},
+                   {160, 4, 168}, /* 52 30 36.5 */
+                   {168, 4, 52},     {172, 4, 1},     {176, 4, 30},
+                   {180, 4, 1},      {184, 4, 365},   {188, 4, 10}};
+
+    memset(p, 0, 192);
+    memcpy(p, little ? "II" : "MM", 2);
+    memcpy(p + 62, "Maker", 5);
+    memcpy(p + 102, "0230", 4);
+    p[148] = 'N';
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        for (int k = 0; k < numbers[i].size; k++)
+            p[numbers[i].at + k] = (unsigned char)(numbers[i].v >> 8 * (little ? k : numbers[i].size - 1 - k));
+    return 192;
+}
+
+static void exif_written(void **state)
+{
+    const iip_raster shape = {.w = 41, .h = 30, .bands = 3, .sample = IIP_U8};
+    unsigned char block[192];
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    for (int little = 0; little < 2; little++) {
+        iip_enc_opts o = {.quality = -1, .compression = IIP_TIFF_LZW};
+        size_t stride;
+        unsigned char *want = pixels(&shape, 0, 0, &stride), *got;
+        uint64_t exif, gps;
+        uint16_t n, *iso;
+        float time, bias;
+        double *place;
+        char *text;
+        void *version;
+        iip_error e;
+        collector c;
+        TIFF *t;
+
+        assert_int_equal(iip_exif_answer(block, exif_block(block, little), 0, 0, NULL, &o.exif, &o.exif_len, p, &e), 0);
+        c = written_as(&shape, &o, 0);
+        t = bytes_tiff(&c.out, "r");
+        got = read_back(t, &shape, 0);
+        assert_memory_equal(got, want, stride * 30);
+        assert_int_equal(number(t, TIFFTAG_ORIENTATION), ORIENTATION_TOPLEFT);
+        assert_true(TIFFGetField(t, TIFFTAG_MAKE, &text));
+        assert_string_equal(text, "Maker");
+        assert_true(TIFFGetField(t, TIFFTAG_EXIFIFD, &exif) && TIFFGetField(t, TIFFTAG_GPSIFD, &gps));
+        assert_true(TIFFReadEXIFDirectory(t, exif));
+        assert_true(TIFFGetField(t, EXIFTAG_EXPOSURETIME, &time) && time > 0.003999 && time < 0.004001);
+        assert_true(TIFFGetField(t, EXIFTAG_EXPOSUREBIASVALUE, &bias) && bias > -0.66667 && bias < -0.66666);
+        assert_true(TIFFGetField(t, EXIFTAG_ISOSPEEDRATINGS, &n, &iso) && n == 1 && iso[0] == 400);
+        assert_true(TIFFGetField(t, EXIFTAG_EXIFVERSION, &version));
+        assert_memory_equal(version, "0230", 4);
+        assert_true(TIFFReadGPSDirectory(t, gps));
+        assert_true(TIFFGetField(t, GPSTAG_LATITUDEREF, &text));
+        assert_string_equal(text, "N");
+        assert_true(TIFFGetField(t, GPSTAG_LATITUDE, &place));
+        assert_true(place[0] == 52 && place[1] == 30 && place[2] > 36.49 && place[2] < 36.51);
+        TIFFClose(t);
+        free(c.out.p);
+        free(got);
+        free(want);
+    }
+    apr_pool_destroy(p);
+}
+
 static void failures(void **state)
 {
     const iip_raster good = {.w = 100, .h = 100, .bands = 3, .sample = IIP_U8};
@@ -421,9 +509,9 @@ static void lacking(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind), cmocka_unit_test(many_strips), cmocka_unit_test(two_levels),
-        cmocka_unit_test(too_wide),   cmocka_unit_test(qualities),   cmocka_unit_test(metadata),
-        cmocka_unit_test(failures),   cmocka_unit_test(lacking),
+        cmocka_unit_test(every_kind),   cmocka_unit_test(many_strips), cmocka_unit_test(two_levels),
+        cmocka_unit_test(too_wide),     cmocka_unit_test(qualities),   cmocka_unit_test(metadata),
+        cmocka_unit_test(exif_written), cmocka_unit_test(failures),    cmocka_unit_test(lacking),
     };
     int bad;
 
