@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import IFDRational
 
 from common import gray_of, location, near, read, refused
 
@@ -137,8 +138,8 @@ def test_tiff_exif(serve, folder, order):
     exif = Image.Exif()
     exif.endian = order
     exif[271], exif[274] = "Maker", 6
-    exif[34665] = {33434: 0.004, 34855: 400, 36864: b"0230"}
-    exif[34853] = {1: "N", 2: (52.0, 30.0, 36.5)}
+    exif[34665] = {33434: IFDRational(1, 250), 34855: 400, 36864: b"0230"}
+    exif[34853] = {1: "N", 2: (IFDRational(52), IFDRational(30), IFDRational(73, 2))}
     Image.new("RGB", (60, 40), "teal").save(folder + "/shot.jpg", exif=exif)
     s = serve(location("/m", folder), fresh=True)
     path = saved(folder, s.get("/m/shot.jpg/full/max/0/default.tif"))
