@@ -9,29 +9,20 @@
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
 #include "serve.h"
 #include "cache/cells.h"
+#include "gate.h"
 #include <apr_siphash.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
 #define MOST_XMP      (1 << 20)
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
-/* Places for cold work: `places` requests decode, `line` wait, the rest is refused at once. */
-typedef struct {
-    pthread_mutex_t lock;
-    pthread_cond_t freed;
-    int places, line, busy, waiting;
-} gate;
-
 struct iip_server {
     iip_cache_t *info, *cell, *output, *colour;
     iip_readers_t *readers;
-    gate gate;
+    iip_gate gate;
     size_t cell_budget;
     unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */
 };
@@ -39,8 +30,6 @@ struct iip_server {
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
 {
     iip_server_t *sv = apr_pcalloc(p, sizeof *sv);
-    pthread_condattr_t attr;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     sv->cell_budget = (size_t)set->cache_size.b;
     sv->info = iip_cache_create("info", (size_t)set->metadata_cache.a, p);
@@ -50,13 +39,7 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
-    sv->gate.places = (int)(set->max_decodes.a > 0 ? set->max_decodes.a : cores > 0 ? cores : 1);
-    sv->gate.line = (int)(set->max_decodes.b >= 0 ? set->max_decodes.b : 4 * sv->gate.places);
-    pthread_mutex_init(&sv->gate.lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&sv->gate.freed, &attr);
-    pthread_condattr_destroy(&attr);
+    iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
     return sv->info && sv->cell && sv->output && sv->colour && sv->readers ? sv : NULL;
 }
 
@@ -67,8 +50,7 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->info);
     iip_cache_clear(sv->colour);
     iip_readers_clear(sv->readers);
-    pthread_cond_destroy(&sv->gate.freed);
-    pthread_mutex_destroy(&sv->gate.lock);
+    iip_gate_destroy(&sv->gate);
 }
 
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
@@ -76,47 +58,7 @@ void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
     iip_cache_read_stats(sv->info, &out->info);
     iip_cache_read_stats(sv->cell, &out->cell);
     iip_cache_read_stats(sv->output, &out->output);
-    out->decoding = __atomic_load_n(&sv->gate.busy, __ATOMIC_RELAXED);
-    out->waiting = __atomic_load_n(&sv->gate.waiting, __ATOMIC_RELAXED);
-}
-
-/* Takes a place, waiting for it in slices so that a client that hung up is seen. sure: it is never refused, whatever
- * the length of the line. */
-static iip_status gate_enter(gate *g, const iip_budget *b, int sure, iip_error *e)
-{
-    iip_status rv = IIP_OK;
-
-    pthread_mutex_lock(&g->lock);
-    if (g->busy >= g->places && !sure && g->waiting >= g->line) {
-        pthread_mutex_unlock(&g->lock);
-        return iip_fail(e, IIP_E_BUSY, 0, "%d requests decode, %d wait", g->places, g->line);
-    }
-    __atomic_fetch_add(&g->waiting, 1, __ATOMIC_RELAXED);
-    while (g->busy >= g->places && rv == IIP_OK) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += 200000000;
-        if (t.tv_nsec >= 1000000000) {
-            t.tv_nsec -= 1000000000;
-            t.tv_sec++;
-        }
-        if (pthread_cond_timedwait(&g->freed, &g->lock, &t) != 0)
-            rv = iip_budget_check(b, e);
-    }
-    __atomic_fetch_sub(&g->waiting, 1, __ATOMIC_RELAXED);
-    if (rv == IIP_OK)
-        __atomic_fetch_add(&g->busy, 1, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&g->lock);
-    return rv;
-}
-
-static void gate_leave(gate *g)
-{
-    pthread_mutex_lock(&g->lock);
-    __atomic_fetch_sub(&g->busy, 1, __ATOMIC_RELAXED);
-    pthread_cond_signal(&g->freed);
-    pthread_mutex_unlock(&g->lock);
+    iip_gate_read(&sv->gate, &out->decoding, &out->waiting);
 }
 
 /* --- the header --- */
@@ -581,9 +523,9 @@ static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
     if (rv == IIP_E_FEATURE) {
         *e = (iip_error){0}; /* why not does not matter: it is decoded */
         k.len = 0;
-        if ((rv = gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
+        if ((rv = iip_gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
-            gate_leave(&j->sv->gate);
+            iip_gate_leave(&j->sv->gate);
         }
     }
     if (rv == IIP_OK)
@@ -608,7 +550,7 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
  */
 typedef struct {
     iip_sink sink, *to;
-    gate *gate;
+    iip_gate *gate;
     iip_budget *b;
     int inside; /* holds a place */
 } polite_sink;
@@ -619,12 +561,12 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
     apr_time_t t0 = apr_time_now();
     iip_status rv;
 
-    gate_leave(k->gate);
+    iip_gate_leave(k->gate);
     k->inside = 0;
     rv = k->to->write(k->to, p, n, e);
     if (k->b->until)
         k->b->until += apr_time_now() - t0;
-    if (rv == IIP_OK && (rv = gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
+    if (rv == IIP_OK && (rv = iip_gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
         k->inside = 1;
     return rv;
 }
@@ -634,12 +576,12 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
 {
     image_job j = {sv, rq, info, s, lim, b, p};
     polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
-    iip_status rv = gate_enter(&sv->gate, b, 0, e);
+    iip_status rv = iip_gate_enter(&sv->gate, b, 0, e);
 
     if (rv != IIP_OK)
         return rv;
     rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
     if (polite.inside)
-        gate_leave(&sv->gate);
+        iip_gate_leave(&sv->gate);
     return rv;
 }

@@ -12,8 +12,8 @@
 #define IIP_MAX_SIDE   INT64_C(2147483647)
 #define IIP_MAX_CELL   (64u << 20) /* bytes of one decoded tile or strip cell; more is IIP_E_FORMAT */
 
-/* A stored (or virtual) resolution. tile_w x tile_h are the cells its pixels are read and kept in: the stored tiles, or for
- * strips, scanlines and whole-picture formats full-width cells (tile_w == w) of at most some 2 MiB. */
+/* A stored (or virtual) resolution. tile_w x tile_h are the cells its pixels are read and kept in: the stored tiles, or
+ * for strips, scanlines and whole-picture formats full-width cells (tile_w == w) of at most some 2 MiB. */
 typedef struct {
     int64_t w, h;
     int64_t tile_w, tile_h;
@@ -21,36 +21,37 @@ typedef struct {
 
 typedef enum { IIP_GREY, IIP_RGB, IIP_LAB, IIP_CMYK, IIP_MULTIBAND } iip_space;
 
-/* What a profile is to a picture: none (or damaged, or of other colours), the values are sRGB all the same, any other. */
+/* What a profile is to a picture: none (or damaged, or of other colours), the values are sRGB all the same, any other.
+ */
 typedef enum { IIP_ICC_NONE, IIP_ICC_SRGB, IIP_ICC_OTHER } iip_icc_kind;
 
 /* A parsed header. Immutable once published; lives in its own pool. Decoders fill it in stored orientation and leave
  * orientation as the tag says; iip_info_upright() then turns the geometry, and cells.c turns the pixels. */
 typedef struct {
-    int         levels;
-    iip_level   level[IIP_MAX_LEVELS]; /* [0] = full resolution, then strictly smaller */
-    int         virtual_from;          /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
-    int         tiled;                 /* stored in tiles that clients should ask for */
-    int         pages;
-    int         bands; /* of what read() delivers, alpha included */
-    int         bits;  /* stored per sample */
-    iip_sample  sample;
-    iip_space   space;
-    int         alpha;       /* the last band is straight (not premultiplied) alpha */
-    int         bilevel;     /* 1 bit per pixel: still IIP_GREY with 0 and 255 */
-    int         orientation; /* EXIF/TIFF 1..8 */
-    int         layers;
-    size_t      hold;      /* bytes a reader keeps for any read at all (a progressive JPEG's coefficients), 0 = none */
-    size_t      level_hold[IIP_MAX_LEVELS]; /* and besides while it reads that level */
-    double      decode_cost; /* relative to a baseline JPEG pixel; 1 = same */
-    const float *min, *max; /* per band, or NULL */
+    int levels;
+    iip_level level[IIP_MAX_LEVELS]; /* [0] = full resolution, then strictly smaller */
+    int virtual_from;                /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
+    int tiled;                       /* stored in tiles that clients should ask for */
+    int pages;
+    int bands; /* of what read() delivers, alpha included */
+    int bits;  /* stored per sample */
+    iip_sample sample;
+    iip_space space;
+    int alpha;       /* the last band is straight (not premultiplied) alpha */
+    int bilevel;     /* 1 bit per pixel: still IIP_GREY with 0 and 255 */
+    int orientation; /* EXIF/TIFF 1..8 */
+    int layers;
+    size_t hold; /* bytes a reader keeps for any read at all (a progressive JPEG's coefficients), 0 = none */
+    size_t level_hold[IIP_MAX_LEVELS]; /* and besides while it reads that level */
+    double decode_cost;                /* relative to a baseline JPEG pixel; 1 = same */
+    const float *min, *max;            /* per band, or NULL */
     const void *icc;
-    size_t      icc_len;
+    size_t icc_len;
     const void *xmp;
-    size_t      xmp_len;
-    double      res_x, res_y; /* pixels per cm, 0 = unknown */
-    const void *exif;         /* TIFF-structured, without "Exif\0\0" */
-    size_t      exif_len;
+    size_t xmp_len;
+    double res_x, res_y; /* pixels per cm, 0 = unknown */
+    const void *exif;    /* TIFF-structured, without "Exif\0\0" */
+    size_t exif_len;
     iip_icc_kind icc_kind; /* these two are not the decoder's: what iip_icc_look() says, */
     uint64_t icc_id[2];    /* and equal for equal profiles, in one process */
 } iip_info;
@@ -62,10 +63,10 @@ void iip_info_upright(iip_info *info);
 /* >> mod_iip.h */
 /* Pixels, interleaved, top row first. Rows are stride bytes apart. */
 typedef struct {
-    int64_t        w, h;
-    int            bands;
-    iip_sample     sample;
-    size_t         stride;
+    int64_t w, h;
+    int bands;
+    iip_sample sample;
+    size_t stride;
     unsigned char *px;
 } iip_raster;
 /* << */
@@ -78,7 +79,8 @@ void *iip_codec_alloc(size_t n, apr_pool_t *p, iip_error *e);
 void iip_level_rows(iip_level *l, int64_t w, int64_t h, size_t pixel, int step);
 /* Copies want out of a picture that was decoded as a whole. IIP_E_RANGE if it lies outside. */
 iip_status iip_raster_cut(const iip_raster *all, iip_rect want, iip_raster *out, iip_error *e);
-/* n bytes of the file in memory of p (iip_codec_alloc), or NULL with *e filled: IIP_E_CORRUPT if the file is shorter. */
+/* n bytes of the file in memory of p (iip_codec_alloc), or NULL with *e filled: IIP_E_CORRUPT if the file is shorter.
+ */
 void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip_error *e);
 #define IIP_READ_ICC ((size_t)4 << 20) /* larger profiles and XMP are left out by readers */
 #define IIP_READ_XMP ((size_t)1 << 20)
@@ -87,8 +89,8 @@ void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip
 /* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
 typedef struct {
     const void *mem;
-    int64_t     off;
-    size_t      len;
+    int64_t off;
+    size_t len;
 } iip_span;
 
 typedef struct iip_reader iip_reader_t; /* defined by each decoder in its own file */
@@ -100,27 +102,29 @@ enum {
 };
 
 typedef struct iip_decoder {
-    int         abi; /* IIP_CODEC_ABI */
+    int abi; /* IIP_CODEC_ABI */
     const char *name;
-    unsigned    flags;
-    int         priority; /* sniff order, high first: cheap and certain tests first */
+    unsigned flags;
+    int priority; /* sniff order, high first: cheap and certain tests first */
     /* MUST. 0..100 from the first bytes (up to IIP_SNIFF of them); no I/O. */
     int (*sniff)(const unsigned char *head, size_t n);
-    /* MUST. Reads headers only. Everything is allocated from p and torn down by its cleanups; after a failure the caller
-     * destroys p, nothing else. Refuses by the header what breaks spec/security.md section 4 (IIP_E_FORMAT).
+    /* MUST. Reads headers only. Everything is allocated from p and torn down by its cleanups; after a failure the
+     * caller destroys p, nothing else. Refuses by the header what breaks spec/security.md section 4 (IIP_E_FORMAT).
      * IIP_E_FORMAT also says "not mine": then the next decoder that knows the first bytes is asked.
-     * s outlives the reader; a file is open (s->fd) for as long. page -1 = the default one; IIP_E_NOT_FOUND if there is no such page. */
+     * s outlives the reader; a file is open (s->fd) for as long. page -1 = the default one; IIP_E_NOT_FOUND if there is
+     * no such page. */
     iip_status (*open)(iip_reader_t **r, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p, iip_error *e);
     /* MUST. Fills *out (zeroed by the caller); what it points to is copied into p. */
     iip_status (*info)(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e);
     /* MUST. Decodes exactly `want` (stored orientation, inside one cell of the level's grid, often the whole cell) into
-     * out: out->w, h = want.w, h; bands and sample as info says; stride may exceed the row. One thread per reader at a time.
-     * Cells are usually asked downwards: a sequential format keeps its place between calls. After a failure the
-     * reader is thrown away. Missing data (empty tile) is background: 0, or 0 alpha where there is one, white for grey and RGB. */
+     * out: out->w, h = want.w, h; bands and sample as info says; stride may exceed the row. One thread per reader at a
+     * time. Cells are usually asked downwards: a sequential format keeps its place between calls. After a failure the
+     * reader is thrown away. Missing data (empty tile) is background: 0, or 0 alpha where there is one, white for grey
+     * and RGB. */
     iip_status (*read)(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e);
     /* MAY be NULL. The stored bytes of one whole interior tile as a stand-alone file of format *f: up to 3 spans,
-     * e.g. TIFF/JPEG = tables from memory + the bytes of the file. Memory is the reader's: copy before it is given back.
-     * IIP_E_FEATURE if it cannot be. */
+     * e.g. TIFF/JPEG = tables from memory + the bytes of the file. Memory is the reader's: copy before it is given
+     * back. IIP_E_FEATURE if it cannot be. */
     iip_status (*raw)(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *f, iip_span span[3], int *n,
                       iip_error *e);
 } iip_decoder;
@@ -135,49 +139,52 @@ typedef struct iip_sink {
 } iip_sink;
 
 typedef struct {
-    int         quality; /* in the encoder's range; -1 if that is its default */
+    int quality; /* in the encoder's range; -1 if that is its default */
     const void *icc;
-    size_t      icc_len; /* 0 = none */
+    size_t icc_len; /* 0 = none */
     const void *xmp;
-    size_t      xmp_len;
-    double      res_x, res_y; /* pixels per cm of the answer, 0 = unknown */
-    int         bilevel;      /* pixels are 0 and 255 only: 1 bit where the format has it */
+    size_t xmp_len;
+    double res_x, res_y; /* pixels per cm of the answer, 0 = unknown */
+    int bilevel;         /* pixels are 0 and 255 only: 1 bit where the format has it */
     /* The answer's own block, as in iip_info: no orientation, no thumbnail; resolution and copyright are in it. */
     const void *exif;
-    size_t      exif_len;
-    const char *copyright;   /* IIPCopyright, for formats with a place of their own for it; NULL: none */
-    int         compression; /* of TIFF: IIP_TIFF_... of settings.h */
+    size_t exif_len;
+    const char *copyright; /* IIPCopyright, for formats with a place of their own for it; NULL: none */
+    int compression;       /* of TIFF: IIP_TIFF_... of settings.h */
 } iip_enc_opts;
 
 typedef struct iip_writer iip_writer_t;
 
 typedef struct iip_encoder {
-    int         abi;
-    iip_format  format;
+    int abi;
+    iip_format format;
     const char *name, *ext, *mime; /* "jpeg", "jpg", "image/jpeg" */
-    int         q_min, q_max, q_default; /* default -1: the encoder chooses by the other options */
-    unsigned    samples;  /* bit set 1u << iip_sample it accepts */
-    int         alpha;    /* takes 2 and 4 bands; else the pipeline flattens to 1 or 3 */
-    int64_t     max_side; /* pixels the format can hold */
-    int         whole;    /* all rows at once, or bytes in front depend on those behind: the core collects them */
-    int         cost;     /* bytes a pixel it then holds */
-    int         no_icc;   /* has no place for a colour profile: colours are converted to sRGB */
+    int q_min, q_max, q_default;   /* default -1: the encoder chooses by the other options */
+    unsigned samples;              /* bit set 1u << iip_sample it accepts */
+    int alpha;                     /* takes 2 and 4 bands; else the pipeline flattens to 1 or 3 */
+    int64_t max_side;              /* pixels the format can hold */
+    int whole;  /* all rows at once, or bytes in front depend on those behind: the core collects them */
+    int cost;   /* bytes a pixel it then holds */
+    int no_icc; /* has no place for a colour profile: colours are converted to sRGB */
     /* shape: w, h, bands, sample; px unused. */
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);
     iip_status (*rows)(iip_writer_t *w, const iip_raster *strip, iip_error *e);
-    /* MAY be NULL: stored tiles are never sent as they lie (pass-through). Puts the colour profile into the n bytes of such a
-     * tile, which have room for as many more as splice(o, NULL, 0) says. The new length, 0 if the tile cannot take it. */
+    /* MAY be NULL: stored tiles are never sent as they lie (pass-through). Puts the colour profile into the n bytes of
+     * such a tile, which have room for as many more as splice(o, NULL, 0) says. The new length, 0 if the tile cannot
+     * take it. */
     size_t (*splice)(const iip_enc_opts *o, unsigned char *tile, size_t n);
-    iip_status (*end)(iip_writer_t *w, iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
+    iip_status (*end)(iip_writer_t *w,
+                      iip_error *e); /* after the last row; on failure or abort the pool's cleanup does it */
 } iip_encoder;
 
-/* The decoder that is surest of these first bytes, or NULL. next: the one behind it, to be asked when it has refused. */
+/* The decoder that is surest of these first bytes, or NULL. next: the one behind it, to be asked when it has refused.
+ */
 const iip_decoder *iip_decoder_find(const unsigned char *head, size_t n);
 const iip_decoder *iip_decoder_next(const unsigned char *head, size_t n, const iip_decoder *after);
-const iip_encoder *iip_encoder_find(iip_format f);              /* NULL if not built */
-const iip_encoder *iip_encoder_by_ext(const char *ext);         /* exact, lower case */
-const iip_encoder *iip_encoder_at(int i);                       /* in order of preference; NULL past the end */
+const iip_encoder *iip_encoder_find(iip_format f);      /* NULL if not built */
+const iip_encoder *iip_encoder_by_ext(const char *ext); /* exact, lower case */
+const iip_encoder *iip_encoder_at(int i);               /* in order of preference; NULL past the end */
 /* tiff_write.c: 1 if libtiff here has that compression, an IIP_TIFF_ value. */
 int iip_tiff_writes(int compression);
 /* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, a MUST is missing, or the table is full. */

@@ -258,8 +258,8 @@ static iip_status job_run(job *j, int alpha_taken, int64_t max_rows, size_t limi
     iip_status rv;
 
     r->budget.limit = limit;
-    rv = iip_pipeline_build(&top, &j->rq, &j->info, alpha_taken < 0 ? NULL : &enc, NULL, fetch, &j->st, &r->budget, r->pool,
-                            &r->err);
+    rv = iip_pipeline_build(&top, &j->rq, &j->info, alpha_taken < 0 ? NULL : &enc, NULL, fetch, &j->st, &r->budget,
+                            r->pool, &r->err);
     return rv == IIP_OK ? drain(top, max_rows, got, &r->err) : rv;
 }
 
@@ -509,8 +509,8 @@ static void test_chain_stops(void **state)
         }
 
         room_open(&r, 1 << 24);
-        assert_int_equal(iip_pipeline_build(&top, &j.rq, &j.info, NULL, NULL, fetch_fails, NULL, &r.budget, r.pool, &r.err),
-                         IIP_OK);
+        assert_int_equal(
+            iip_pipeline_build(&top, &j.rq, &j.info, NULL, NULL, fetch_fails, NULL, &r.budget, r.pool, &r.err), IIP_OK);
         assert_int_equal(drain(top, 16, NULL, &r.err), IIP_E_CORRUPT);
         room_close(&r);
         job_close(&j);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Places for cold work in a child: some requests decode, some wait, the rest is refused at once (IIPMaxDecodes). */
+#ifndef IIP_GATE_H
+#define IIP_GATE_H
+#include "raster/raster.h"
+#include <pthread.h>
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    int places, line, busy, waiting;
+} iip_gate;
+
+/* places, line: as configured; -1 = cores, four times the places. */
+void iip_gate_init(iip_gate *g, int places, int line);
+void iip_gate_destroy(iip_gate *g);
+/* Takes a place, waiting for it as long as b allows (IIP_E_TIMEOUT, IIP_E_ABORTED). sure: never refused (IIP_E_BUSY),
+ * whatever the length of the line. */
+iip_status iip_gate_enter(iip_gate *g, const iip_budget *b, int sure, iip_error *e);
+void iip_gate_leave(iip_gate *g);
+/* Requests with a place, and waiting for one; no lock. */
+void iip_gate_read(iip_gate *g, int *busy, int *waiting);
+#endif
