@@ -50,7 +50,7 @@ static inline picture picture_new(int64_t w, int64_t h, int bands, iip_sample sa
 
 static inline double sample_top(iip_sample s)
 {
-    return s == IIP_U8 ? 255 : s == IIP_U16 ? 65535 : 1;
+    return s == IIP_U8 ? 255 : s == IIP_U16 ? 65535 : s == IIP_U32 ? 4294967295.0 : 1;
 }
 
 static inline picture picture_random(int64_t w, int64_t h, int bands, iip_sample sample, unsigned *seed)
@@ -60,7 +60,10 @@ static inline picture picture_random(int64_t w, int64_t h, int bands, iip_sample
     for (int64_t i = 0; i < w * h * bands; i++) {
         unsigned r = rnd(seed);
 
-        p.v[i] = sample == IIP_U8 ? r % 256 : sample == IIP_U16 ? r % 65536 : (double)(float)(r % 65536 / 65535.0);
+        p.v[i] = sample == IIP_U8    ? r % 256
+                 : sample == IIP_U16 ? r % 65536
+                 : sample == IIP_U32 ? r * 256.0 + rnd(seed) % 256
+                                     : (double)(float)(r % 65536 / 65535.0);
     }
     return p;
 }

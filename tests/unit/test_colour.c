@@ -2,7 +2,8 @@
  * raster/colour.c against the rules as spec/iip.md 6 writes them. */
 #include "strips.h"
 
-static picture coloured(const picture *in, const iip_info *info, int64_t max_rows, int *untouched)
+static picture coloured_as(const picture *in, const iip_info *info, iip_sample sample, int inks, int64_t max_rows,
+                           int *untouched)
 {
     picture got;
     iip_stage_t *s, *up;
@@ -10,13 +11,18 @@ static picture coloured(const picture *in, const iip_info *info, int64_t max_row
 
     room_open(&r, 1 << 20);
     up = &rows_of(in, 3, r.pool)->base;
-    s = iip_stage_colour(up, info, IIP_U8, 0, &r.budget, r.pool, &r.err);
+    s = iip_stage_colour(up, info, sample, inks, &r.budget, r.pool, &r.err);
     assert_non_null(s);
     *untouched = s == up;
-    assert_int_equal(s->shape.sample, IIP_U8);
+    assert_int_equal(s->shape.sample, sample);
     assert_int_equal(drain(s, max_rows, &got, &r.err), IIP_OK);
     room_close(&r);
     return got;
+}
+
+static picture coloured(const picture *in, const iip_info *info, int64_t max_rows, int *untouched)
+{
+    return coloured_as(in, info, IIP_U8, 0, max_rows, untouched);
 }
 
 static iip_info kind(const picture *in, iip_space space, int alpha)
@@ -246,11 +252,121 @@ static void test_colour_lab(void **state)
         }
 }
 
+/* What IIPKeepDepth keeps: the value, widened from what was signed or narrowed from what the format has not. */
+static void test_colour_kept(void **state)
+{
+    static const struct {
+        iip_sample from, to;
+    } rows[] = {{IIP_U16, IIP_U16}, {IIP_S16, IIP_U16}, {IIP_U32, IIP_U32}, {IIP_S32, IIP_U32}, {IIP_U32, IIP_U16},
+                {IIP_S32, IIP_U16}, {IIP_F32, IIP_F32}, {IIP_F64, IIP_F32}, {IIP_F32, IIP_U16}, {IIP_F64, IIP_U16}};
+    static const float lo[] = {-1, -1, -1, -1, -1}, hi[] = {3, 3, 3, 3, 3};
+    unsigned seed = 6;
+
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (int bands = 1; bands <= 5; bands++) {
+            const iip_sample from = rows[r].from, to = rows[r].to;
+            picture in = picture_new(1511, 3, bands, from), got;
+            int alpha = bands == 2 || bands == 4, keep = bands < 3 ? 1 : 3, untouched;
+            iip_info info = kind(&in, bands > 2 ? IIP_RGB : IIP_GREY, alpha);
+
+            info.min = lo;
+            info.max = hi;
+            for (int64_t i = 0; i < 1511 * 3 * bands; i++) {
+                double u = (rnd(&seed) % 65536 + rnd(&seed) % 65536 / 65536.0) / 65536;
+
+                in.v[i] = from == IIP_U16   ? floor(u * 65536)
+                          : from == IIP_S16 ? floor(u * 65536) - 32768
+                          : from == IIP_U32 ? floor(u * 4294967296.0)
+                          : from == IIP_S32 ? floor(u * 4294967296.0) - 2147483648.0
+                          : from == IIP_F32 ? (double)(float)(u * 5 - 1.5)
+                                            : u * 5 - 1.5;
+            }
+            got = coloured_as(&in, &info, to, 0, 7, &untouched);
+            assert_int_equal(untouched, from == to && bands < 5);
+            assert_int_equal(got.bands, keep + alpha);
+            for (int64_t i = 0; i < 1511 * 3; i++)
+                for (int c = 0; c < got.bands; c++) {
+                    double v = in.v[i * bands + (c < keep ? c : bands - 1)], want = v;
+
+                    if (from == IIP_S16)
+                        want += 32768;
+                    if (from == IIP_S32)
+                        want += 2147483648.0;
+                    if ((from == IIP_U32 || from == IIP_S32) && to == IIP_U16)
+                        want = floor(want / 65536);
+                    if (from == IIP_F64 && to == IIP_F32)
+                        want = (double)(float)v;
+                    if (from >= IIP_F32 && to == IIP_U16)
+                        want = floor(65535 * (v < -1 ? 0 : v > 3 ? 1 : (v + 1) / 4));
+                    /* a product in doubles may fall on either side of a whole number */
+                    assert_true(fabs(got.v[i * got.bands + c] - want) <= (from >= IIP_F32 && to == IIP_U16));
+                }
+            free(in.v);
+            free(got.v);
+        }
+}
+
+/* Inks and CIELAB to 16 bits; inks that wait for their profile. */
+static void test_colour_deep(void **state)
+{
+    unsigned seed = 7;
+
+    for (int alpha = 0; alpha < 2; alpha++) {
+        picture in = picture_random(1777, 2, 4 + alpha, IIP_U16, &seed),
+                lab = picture_random(700, 2, 3 + alpha, IIP_F32, &seed), got;
+        iip_info info = kind(&in, IIP_CMYK, alpha);
+        int untouched;
+
+        got = coloured_as(&in, &info, IIP_U16, 0, 16, &untouched);
+        assert_int_equal(got.bands, 3 + alpha);
+        for (int64_t i = 0; i < 1777 * 2; i++) {
+            const double *px = in.v + i * (4 + alpha);
+
+            for (int c = 0; c < 3; c++)
+                assert_true(got.v[i * got.bands + c] == floor((65535 - px[c]) * (65535 - px[3]) / 65535 + 0.5));
+            assert_true(!alpha || got.v[i * 4 + 3] == px[4]);
+        }
+        free(got.v);
+        got = coloured_as(&in, &info, IIP_U16, 1, 16, &untouched);
+        assert_true(untouched);
+        same(&got, &in);
+        free(got.v);
+        got = coloured_as(&in, &info, IIP_U8, 1, 16, &untouched);
+        assert_int_equal(got.bands, 4 + alpha);
+        for (int64_t i = 0; i < 1777 * 2 * (4 + alpha); i++)
+            assert_true(got.v[i] == floor(in.v[i] / 256));
+        free(got.v);
+        free(in.v);
+
+        info = kind(&lab, IIP_LAB, alpha);
+        for (int64_t i = 0; i < 1400; i++) {
+            double *v = lab.v + i * (3 + alpha);
+
+            v[0] *= 100;
+            v[1] = (double)(float)(v[1] * 255 - 128);
+            v[2] = (double)(float)(v[2] * 255 - 128);
+        }
+        got = coloured_as(&lab, &info, IIP_U16, 0, 16, &untouched);
+        for (int64_t i = 0; i < 1400; i++) {
+            const double *v = lab.v + i * (3 + alpha);
+            double want[3];
+
+            lab_model(v[0], v[1], v[2], want);
+            for (int c = 0; c < 3; c++)
+                assert_true(fabs(got.v[i * got.bands + c] - 257 * want[c]) < 2);
+            assert_true(!alpha || got.v[i * 4 + 3] == floor(65535 * v[3]));
+        }
+        free(got.v);
+        free(lab.v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_colour_bands), cmocka_unit_test(test_colour_samples), cmocka_unit_test(test_colour_many),
-        cmocka_unit_test(test_colour_cmyk),  cmocka_unit_test(test_colour_lab),
+        cmocka_unit_test(test_colour_kept),    cmocka_unit_test(test_colour_deep), cmocka_unit_test(test_colour_bands),
+        cmocka_unit_test(test_colour_samples), cmocka_unit_test(test_colour_many), cmocka_unit_test(test_colour_cmyk),
+        cmocka_unit_test(test_colour_lab),
     };
     int failed;
 

@@ -190,6 +190,33 @@ static void test_op(void **state)
         }
 }
 
+static void test_op_deep(void **state)
+{
+    static const iip_sample kinds[] = {IIP_U16, IIP_U32, IIP_F32};
+    static const iip_op op = {IIP_OP_GRAY, 0, NULL};
+    unsigned seed = 7;
+
+    for (int k = 0; k < 3; k++)
+        for (int bands = 1; bands <= 4; bands++) {
+            picture in = picture_random(1001, 3, bands, kinds[k], &seed), got = through(&in, make_op, &op, 4);
+            int alpha = bands % 2 == 0;
+
+            assert_true(got.bands == 1 + alpha && got.sample == kinds[k]);
+            for (int64_t i = 0; i < 1001 * 3; i++) {
+                const double *px = in.v + i * bands;
+                double grey = bands < 3 ? px[0] : px[0] * 0.299 + px[1] * 0.587 + px[2] * 0.114;
+
+                /* the weights are rounded to 22 bits, the integers down */
+                assert_true(fabs(got.v[i * got.bands] - grey) <=
+                            (bands < 3 ? 0 : sample_top(kinds[k]) * 3e-7 + (k < 2)));
+                if (alpha)
+                    assert_true(got.v[i * 2 + 1] == px[bands - 1]);
+            }
+            free(in.v);
+            free(got.v);
+        }
+}
+
 static iip_stage_t *make_flatten(iip_stage_t *up, const void *rgb, room *r)
 {
     return iip_stage_flatten(up, *(const int *)rgb, &r->budget, r->pool, &r->err);
@@ -520,12 +547,19 @@ static void test_chain_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_level),        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_malloc_fails), cmocka_unit_test(test_op),
-        cmocka_unit_test(test_flatten),      cmocka_unit_test(test_chain),
-        cmocka_unit_test(test_chain_order),  cmocka_unit_test(test_chain_bitonal),
-        cmocka_unit_test(test_chain_seams),  cmocka_unit_test(test_chain_tiles),
-        cmocka_unit_test(test_chain_memory), cmocka_unit_test(test_chain_out_of_memory),
+        cmocka_unit_test(test_level),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_malloc_fails),
+        cmocka_unit_test(test_op),
+        cmocka_unit_test(test_op_deep),
+        cmocka_unit_test(test_flatten),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_chain_order),
+        cmocka_unit_test(test_chain_bitonal),
+        cmocka_unit_test(test_chain_seams),
+        cmocka_unit_test(test_chain_tiles),
+        cmocka_unit_test(test_chain_memory),
+        cmocka_unit_test(test_chain_out_of_memory),
         cmocka_unit_test(test_chain_stops),
     };
     int failed;
