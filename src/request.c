@@ -125,9 +125,9 @@ void iip_request_max(const iip_request *rq, const iip_limits *lim, int grow, int
 /* ---- region ---- */
 
 /* 1 if s pixels of the full size make one of the level, on both axes, whichever way its sides were rounded. */
-static int is_scale(const iip_level *full, const iip_level *l, int64_t s)
+static int is_scale(const iip_info *info, const iip_level *l, int64_t s)
 {
-    wide x = (wide)l->w * s - full->w, y = (wide)l->h * s - full->h;
+    wide x = (wide)l->w * s - iip_info_w(info), y = (wide)l->h * s - iip_info_h(info);
 
     return x > -s && x < s && y > -s && y < s;
 }
@@ -136,12 +136,13 @@ static int is_scale(const iip_level *full, const iip_level *l, int64_t s)
  * the quotient of two rounded widths: the powers on both sides of the longer side's quotient are tried. */
 static int64_t level_scale(const iip_info *info, int level)
 {
-    const iip_level *full = &info->level[0], *l = &info->level[level];
-    int64_t by = full->w > full->h ? full->w / l->w : full->h / l->h, s = 1;
+    const int64_t w = iip_info_w(info), h = iip_info_h(info);
+    const iip_level *l = &info->level[level];
+    int64_t by = w > h ? w / l->w : h / l->h, s = 1;
 
     while (s * 2 <= by)
         s *= 2;
-    return is_scale(full, l, s) ? s : is_scale(full, l, s * 2) ? s * 2 : 0;
+    return is_scale(info, l, s) ? s : is_scale(info, l, s * 2) ? s * 2 : 0;
 }
 
 static int good_decimal(const iip_decimal *d)
@@ -188,7 +189,7 @@ static int tile_axis(int64_t n, int64_t tile, int64_t stored, int64_t side, int6
 
 static iip_status resolve_region(iip_request *rq, const iip_info *info, iip_error *e)
 {
-    const int64_t W = info->level[0].w, H = info->level[0].h;
+    const int64_t W = iip_info_w(info), H = iip_info_h(info);
     const iip_decimal *d = rq->region;
 
     rq->src = (iip_rect){0, 0, W, H};
@@ -236,7 +237,7 @@ int64_t iip_request_height(const iip_request *rq, const iip_info *info, int64_t 
 {
     int64_t h = at_least_1(round_div((wide)w * rq->src.h, rq->src.w));
 
-    if (rq->size_kind == IIP_SIZE_LISTED && rq->src.w == info->level[0].w && rq->src.h == info->level[0].h)
+    if (rq->size_kind == IIP_SIZE_LISTED && rq->src.w == iip_info_w(info) && rq->src.h == iip_info_h(info))
         for (int l = 0; l < info->levels; l++)
             if (info->level[l].w == w && llabs(info->level[l].h - h) <= 1)
                 return info->level[l].h;
@@ -317,10 +318,10 @@ static int rounds_to(int64_t out, int64_t n, int64_t s)
 }
 
 /* 1 if the region's edges lie on multiples of s or on those of the picture. */
-static int on_grid(const iip_rect *r, const iip_level *full, int64_t s)
+static int on_grid(const iip_rect *r, const iip_info *info, int64_t s)
 {
-    return r->x % s == 0 && r->y % s == 0 && ((r->x + r->w) % s == 0 || r->x + r->w == full->w) &&
-           ((r->y + r->h) % s == 0 || r->y + r->h == full->h);
+    return r->x % s == 0 && r->y % s == 0 && ((r->x + r->w) % s == 0 || r->x + r->w == iip_info_w(info)) &&
+           ((r->y + r->h) % s == 0 || r->y + r->h == iip_info_h(info));
 }
 
 /* 1 if one axis of a level holds num/den of the pixels asked of it. */
@@ -332,14 +333,15 @@ static int holds(int64_t region, int64_t stored, int64_t side, int64_t out, int 
 /* 1 if the level need not be enlarged for the request, but for what a client's rounding at the edges asks (R35). */
 static int level_enough(const iip_request *rq, const iip_info *info, int level)
 {
-    const iip_level *full = &info->level[0], *l = &info->level[level];
+    const int64_t W = iip_info_w(info), H = iip_info_h(info);
+    const iip_level *l = &info->level[level];
     int64_t s;
     int x, y;
 
-    if (holds(rq->src.w, l->w, full->w, rq->out_w, 1, 1) && holds(rq->src.h, l->h, full->h, rq->out_h, 1, 1))
+    if (holds(rq->src.w, l->w, W, rq->out_w, 1, 1) && holds(rq->src.h, l->h, H, rq->out_h, 1, 1))
         return 1;
     s = level_scale(info, level);
-    if (s == 0 || !on_grid(&rq->src, full, s))
+    if (s == 0 || !on_grid(&rq->src, info, s))
         return 0;
     x = rounds_to(rq->out_w, rq->src.w, s);
     y = rounds_to(rq->out_h, rq->src.h, s);
@@ -347,8 +349,7 @@ static int level_enough(const iip_request *rq, const iip_info *info, int level)
     if (x && y && (rq->out_w > 1 || rq->out_h > 1))
         return 1;
     /* One side rounded, the other computed from it: at most 1/64 is missing. */
-    return (x || y) && holds(rq->src.w, l->w, full->w, rq->out_w, 64, 65) &&
-           holds(rq->src.h, l->h, full->h, rq->out_h, 64, 65);
+    return (x || y) && holds(rq->src.w, l->w, W, rq->out_w, 64, 65) && holds(rq->src.h, l->h, H, rq->out_h, 64, 65);
 }
 
 static int smallest_level(const iip_request *rq, const iip_info *info)
@@ -374,16 +375,16 @@ static int window_axis(int64_t pos, int64_t n, int64_t stored, int64_t side, int
 
 void iip_request_window(const iip_request *rq, const iip_info *info, iip_window *win)
 {
-    const iip_level *full = &info->level[0], *l = &info->level[rq->level];
+    const iip_level *l = &info->level[rq->level];
     const iip_rect *r = &rq->src;
     int64_t s = level_scale(info, rq->level);
 
-    if (s && on_grid(r, full, s) && rounds_to(rq->out_w, r->w, s) && rounds_to(rq->out_h, r->h, s)) {
+    if (s && on_grid(r, info, s) && rounds_to(rq->out_w, r->w, s) && rounds_to(rq->out_h, r->h, s)) {
         *win = (iip_window){(double)(r->x / s), (double)(r->y / s), (double)rq->out_w, (double)rq->out_h, 1};
         return;
     }
-    win->exact = window_axis(r->x, r->w, l->w, full->w, rq->out_w, &win->x, &win->w);
-    win->exact &= window_axis(r->y, r->h, l->h, full->h, rq->out_h, &win->y, &win->h);
+    win->exact = window_axis(r->x, r->w, l->w, iip_info_w(info), rq->out_w, &win->x, &win->w);
+    win->exact &= window_axis(r->y, r->h, l->h, iip_info_h(info), rq->out_h, &win->y, &win->h);
 }
 
 /* What quality -1 stands for. */

@@ -77,6 +77,8 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
              ";flip=%d;turn=%s;format=%d;quality=%d;layers=%d",
              rq->page, rq->angle_h, rq->angle_v, r->x, r->y, r->w, r->h, rq->out_w, rq->out_h, rq->flip, turn,
              rq->format, rq->quality, rq->layers);
+    if (rq->part.b)
+        at = put(out, at, room, ";part=%" PRId64 ":%" PRId64, rq->part.a, rq->part.b);
     for (int i = 0; i < rq->op_count; i++) {
         at = put(out, at, room, ";op=%u", (unsigned)rq->op[i].kind);
         for (unsigned k = 0; k < rq->op[i].argc; k++) {

@@ -12,6 +12,7 @@
 #include "gate.h"
 #include <apr_siphash.h>
 #include <math.h>
+#include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +162,20 @@ iip_status iip_serve_info(iip_server_t *sv, iip_source_t *s, int page, const iip
     return rv;
 }
 
+iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *rq, const iip_limits *lim,
+                          const iip_info **info, iip_blob **hold, apr_pool_t *p, iip_error *e)
+{
+    iip_status rv = iip_serve_info(sv, s, rq->page, lim, info, hold, e);
+    iip_info *part;
+
+    if (rv == IIP_OK && rq->part.b) {
+        part = apr_pmemdup(p, *info, sizeof *part);
+        iip_info_part(part, rq->part.a, rq->part.b);
+        *info = part;
+    }
+    return rv;
+}
+
 /* --- keys --- */
 
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33])
@@ -289,7 +304,7 @@ static iip_status options_of_texts(const image_job *j, iip_enc_opts *o, iip_erro
     const iip_request *rq = j->rq;
     const iip_info *i = j->info;
 
-    if (rq->src.w != i->level[0].w || rq->src.h != i->level[0].h)
+    if (rq->src.w != iip_info_w(i) || rq->src.h != iip_info_h(i))
         return IIP_OK;
     if (i->xmp_len <= MOST_XMP) {
         o->xmp = i->xmp;
@@ -326,8 +341,8 @@ static iip_status encoder_options(const image_job *j, iip_enc_opts *o, iip_error
 static void cells_init(iip_cells *c, const image_job *j)
 {
     const iip_request *rq = j->rq;
-    const iip_level *l = &j->info->level[rq->level], *full = &j->info->level[0];
-    double part = (double)rq->src.w / (double)full->w * (double)rq->src.h / (double)full->h;
+    const iip_level *l = &j->info->level[rq->level];
+    double part = (double)rq->src.w / (double)iip_info_w(j->info) * (double)rq->src.h / (double)iip_info_h(j->info);
     double bytes = part * (double)l->w * (double)l->h * j->info->bands * (double)iip_sample_size(j->info->sample);
 
     memset(c, 0, sizeof *c);

@@ -19,6 +19,10 @@ void iip_server_destroy(iip_server_t *sv);
 iip_status iip_serve_info(iip_server_t *sv, iip_source_t *s, int page, const iip_limits *lim, const iip_info **info,
                           iip_blob **hold, iip_error *e);
 
+/* The same as a request sees it: its page, and its part of that. *info lives while *hold is held and p lives. */
+iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *rq, const iip_limits *lim,
+                          const iip_info **info, iip_blob **hold, apr_pool_t *p, iip_error *e);
+
 /* Hex of 128 bits over shared identity (name, inode, size, times; no root, no device), build and line: iip_request_line
  * for a picture; for a text all that shapes it (base URL, media type, its settings). Ready before any pixel. */
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33]);

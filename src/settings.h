@@ -30,6 +30,7 @@ typedef struct {
     int of[IIP_FMT_COUNT]; /* -1 unset */
 } iip_qualities;
 
+#define IIP_DELIMITERS ";$!"                              /* order of the words in IIIFDelimiter; then none */
 enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
 enum { IIP_TIFF_NONE, IIP_TIFF_LZW, IIP_TIFF_DEFLATE, IIP_TIFF_JPEG, IIP_TIFF_WEBP, IIP_TIFF_ZSTD };
@@ -76,6 +77,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "peers whose X-Forwarded-*, Forwarded and X-IIIF-ID headers are believed")                                       \
     X(IIIFVersions, versions, VERSIONS, H, "3 2", N, "3|2|1 ...",                                                      \
       "Image API versions answered; the first is the default")                                                         \
+    X(IIIFDelimiter, delimiter, WORD, H, ";", N, ";|$|!|none",                                                         \
+      "between an identifier and the number of a page: `a.tif;2`, and `a.tif;2;1:4` at a quarter of its size")         \
     X(IIIFLiteralSlash, literal_slash, FLAG, H, "On", N, "On|Off", "identifiers may hold unencoded slashes")           \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \

@@ -88,3 +88,15 @@ void iip_info_upright(iip_info *info)
     info->res_x = info->res_y;
     info->res_y = res;
 }
+
+void iip_info_part(iip_info *info, int64_t a, int64_t b)
+{
+    const iip_level *full = &info->level[0];
+
+    info->shown_w = (full->w * a + b - 1) / b;
+    info->shown_h = (full->h * a + b - 1) / b;
+    info->res_x *= (double)info->shown_w / (double)full->w;
+    info->res_y *= (double)info->shown_h / (double)full->h;
+    if (a < b)
+        info->bilevel = 0;
+}

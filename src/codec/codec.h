@@ -30,11 +30,14 @@ typedef enum { IIP_ICC_NONE, IIP_ICC_SRGB, IIP_ICC_OTHER } iip_icc_kind;
 typedef struct {
     int levels;
     iip_level level[IIP_MAX_LEVELS]; /* [0] = full resolution, then strictly smaller */
+    int64_t shown_w, shown_h;        /* size of the picture if not that of level[0] (iip_info_part()), else 0 */
     int virtual_from;                /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
     int tiled;                       /* stored in tiles that clients should ask for */
     int pages;
-    int bands; /* of what read() delivers, alpha included */
-    int bits;  /* stored per sample */
+    const char *page_name; /* of this page, UTF-8; NULL = none */
+    double page_scale;     /* its values times this are what they mean (a stack's); 0 = unknown */
+    int bands;             /* of what read() delivers, alpha included */
+    int bits;              /* stored per sample */
     iip_sample sample;
     iip_space space;
     int alpha;       /* the last band is straight (not premultiplied) alpha */
@@ -56,6 +59,20 @@ typedef struct {
     uint64_t icc_id[2];    /* and equal for equal profiles, in one process */
 } iip_info;
 /* << */
+
+/* Size of the picture: what regions and sizes are counted by. */
+static inline int64_t iip_info_w(const iip_info *info)
+{
+    return info->shown_w ? info->shown_w : info->level[0].w;
+}
+
+static inline int64_t iip_info_h(const iip_info *info)
+{
+    return info->shown_h ? info->shown_h : info->level[0].h;
+}
+
+/* Makes of an upright picture one of a/b of its size, a <= b, sides rounded up. Levels stay as they are stored. */
+void iip_info_part(iip_info *info, int64_t a, int64_t b);
 
 /* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
 void iip_info_upright(iip_info *info);

@@ -290,7 +290,7 @@ iip_status iip_tiff_page(iip_tiff_file *f, int page, int *pages, iip_tiff_level 
             if (v[i].page == i && (*pages)++ == (page < 0 ? 0 : page))
                 at = i;
         if (at < 0)
-            FAIL(f, IIP_E_NOT_FOUND, "page %d of %d", page, *pages);
+            FAIL(f, IIP_E_NOT_FOUND, "no page %d of %d", page + 1, *pages);
         else
             gather(f, v, n, at, level, levels, p);
     }

@@ -182,6 +182,18 @@ static int answer_method(iipd_request *q)
     return OK;
 }
 
+/* Beneath a root: the file of that name, or the one of which it names a page. OK, or what httpd says to that. */
+static int open_rooted(iipd_request *q, iip_error *e)
+{
+    const char *file;
+
+    if (iip_source_file(&q->src, q->set.root, q->file, q->r->pool, e) != IIP_E_NOT_FOUND || !q->proto->page ||
+        !(file = q->proto->page(&q->in, &q->rq, q->file, q->r->pool)))
+        return OK;
+    iip_refuse(e, IIP_OK, NULL);
+    return iip_source_file(&q->src, q->set.root, file, q->r->pool, e) == IIP_OK ? iipd_look_up_page(q, file) : OK;
+}
+
 /* What httpd mapped is ours only if it is a picture: pages, forms and scripts beside it go their own way untouched. */
 static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
 {
@@ -189,7 +201,7 @@ static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
         return q->e.status != IIP_OK;
     if (iip_source_file(&q->src, NULL, q->file, q->r->pool, look) != IIP_OK)
         return *q->in.path != '\0';
-    if (iip_serve_info(sv, q->src, q->rq.page, &q->lim, &q->info, &q->hold, look) == IIP_OK)
+    if (iip_serve_page(sv, q->src, &q->rq, &q->lim, &q->info, &q->hold, q->r->pool, look) == IIP_OK)
         return 1;
     /* A damaged picture is still one, and its plain name still the file */
     return look->status != IIP_E_FORMAT || sniff(q) != NULL;
@@ -200,6 +212,7 @@ static int serve(iipd_request *q, iip_server_t *sv)
 {
     iip_error look;
     char octet;
+    int rc;
 
     iip_refuse(&look, IIP_OK, NULL);
     if (!q->set.root) {
@@ -214,7 +227,9 @@ static int serve(iipd_request *q, iip_server_t *sv)
     } else {
         if (!q->file)
             return OK;
-        if (iip_source_file(&q->src, q->set.root, q->file, q->r->pool, &look) == IIP_OK)
+        if ((rc = open_rooted(q, &look)) != OK)
+            return rc;
+        if (look.status == IIP_OK)
             iip_refuse(&q->e, IIP_OK, NULL); /* R4: a strange path that is a file is a plain name */
         else if (q->e.status != IIP_OK)
             return OK;
@@ -232,7 +247,7 @@ static int serve(iipd_request *q, iip_server_t *sv)
     if (q->want == IIP_WANT_MOVED)
         return iipd_send_redirect(q, HTTP_MOVED_PERMANENTLY,
                                   q->proto->redirect(&q->in, &q->rq, IIP_WANT_MOVED, q->r->pool));
-    if (!q->info && iip_serve_info(sv, q->src, q->rq.page, &q->lim, &q->info, &q->hold, &q->e) != IIP_OK)
+    if (!q->info && iip_serve_page(sv, q->src, &q->rq, &q->lim, &q->info, &q->hold, q->r->pool, &q->e) != IIP_OK)
         return OK;
     return q->want == IIP_WANT_INFO ? send_info(q) : send_picture(q, sv);
 }

@@ -66,6 +66,9 @@ void iipd_insert_error_filter(request_rec *r);
 /* Fills in, rq, want, file. DECLINED: not ours, nothing was touched; an HTTP status that is the answer; else OK with
  * q->e telling what is wrong with the request, if something is. */
 int iipd_resolve(iipd_request *q);
+/* What httpd says to the client's looking at the file beneath the root of which he asked for a page: OK, its settings
+ * now hold; or a status. */
+int iipd_look_up_page(iipd_request *q, const char *file);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
 /* Puts back the handler that would have had this request. DECLINED. */

@@ -253,6 +253,25 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
     return OK;
 }
 
+/* A path of ours with the name of a file in place of one of its pages. */
+static const char *path_of_file(const char *folder, const char *file, const char *tail, apr_pool_t *p)
+{
+    const char *name = iip_path_encode(file, p);
+
+    return apr_pstrcat(p, folder, "/", plain_slashes(name, strlen(name), p), tail, NULL);
+}
+
+/* <Location "/i/private.tif"> did not see /i/private.tif;2 */
+int iipd_look_up_page(iipd_request *q, const char *file)
+{
+    request_rec *sub;
+    int keep;
+    const char *raw = raw_path(q->r, &keep);
+
+    return look_up(q, path_of_file(q->set.root->prefix, file, raw + strlen(raw) - q->proto->tail(raw), q->r->pool),
+                   &sub);
+}
+
 /* ---- the two ways ---- */
 
 static int is_dot_file(const char *path)
@@ -296,7 +315,7 @@ static int resolve_rooted(iipd_request *q)
 static int resolve_mapped(iipd_request *q)
 {
     request_rec *r = q->r, *sub;
-    const char *raw, *tail, *name;
+    const char *raw, *tail, *name, *folder, *path;
     size_t n;
     int keep, rc;
 
@@ -321,15 +340,19 @@ static int resolve_mapped(iipd_request *q)
     q->in.ident = iip_path_decode(name, (size_t)(tail - name), r->pool);
     if (!q->in.ident || !*q->in.ident || *q->in.ident == '.')
         return DECLINED;
-    if (!q->file) {
-        if ((rc = look_up(q, plain_slashes(raw, (size_t)(tail - raw), r->pool), &sub)) != OK)
+    folder = apr_pstrmemdup(r->pool, raw, name > raw ? (size_t)(name - raw) - 1 : 0);
+    path = plain_slashes(raw, (size_t)(tail - raw), r->pool);
+    for (int i = 0; path && !q->file && i < 2; i++) {
+        if ((rc = look_up(q, path, &sub)) != OK)
             return rc;
         if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) && !is_dot_file(sub->filename))
             q->file = sub->filename;
+        else if ((path = q->proto->page ? q->proto->page(&q->in, &q->rq, q->in.ident, r->pool) : NULL)) /* R12, R51 */
+            path = path_of_file(plain_slashes(folder, strlen(folder), r->pool), path, "", r->pool);
     }
     q->in.mapped = 1;
     q->in.path = tail;
-    q->in.base_url = iipd_base_url(q, apr_pstrmemdup(r->pool, raw, name > raw ? (size_t)(name - raw) - 1 : 0));
+    q->in.base_url = iipd_base_url(q, folder);
     if (q->proto->parse(&q->in, &q->rq, &q->want, r->pool, &q->e) == IIP_OK && !q->file)
         iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
     return OK;

@@ -12,6 +12,7 @@
 #define PARTS        4  /* region, size, rotation, quality.format */
 #define MAX_SEGMENTS 48 /* the parts and a name that is refused for its length, not cut */
 #define FRACTION     12 /* decimal places that count */
+#define MAX_PART     64 /* of a page's scale (R51) */
 #define MAX_REAL     32 /* characters of one (spec/security.md section 4) */
 
 const char *const iip_iiif_context[4] = {NULL, "http://library.stanford.edu/iiif/image-api/1.1/context.json",
@@ -422,6 +423,43 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
     return image ? iip_refuse(e, IIP_E_SYNTAX, wrong) : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
 }
 
+/* ---- pages (R51) ---- */
+
+/* A positive number as it is written in one way only, up to the end of the text or to *end. 0: it is none. */
+static int64_t read_ordinal(const char *s, const char **end)
+{
+    int64_t n;
+
+    *end = *s == '0' ? NULL : read_digits(s, 9, &n);
+    return *end ? n : 0;
+}
+
+static const char *iiif_page(const iip_input *in, iip_request *rq, const char *name, apr_pool_t *p)
+{
+    const char delimiter = IIP_DELIMITERS[in->set->delimiter], *last, *end;
+    iip_pair part = {0, 0};
+    int64_t page;
+
+    if (!delimiter || !(last = strrchr(name, delimiter)))
+        return NULL;
+    page = read_ordinal(last + 1, &end);
+    if (end && *end == ':') {
+        part.a = page;
+        part.b = read_ordinal(end + 1, &end);
+        if (!end || *end || part.a > part.b || part.b > MAX_PART)
+            return NULL;
+        name = apr_pstrmemdup(p, name, (size_t)(last - name));
+        if (!(last = strrchr(name, delimiter)))
+            return NULL;
+        page = read_ordinal(last + 1, &end);
+    }
+    if (!end || *end || last == name || last[-1] == '/')
+        return NULL;
+    rq->page = (int)page - 1;
+    rq->part = part;
+    return apr_pstrmemdup(p, name, (size_t)(last - name));
+}
+
 /* ---- what is answered beside pixels ---- */
 
 const char *iip_iiif_id(const iip_input *in, const iip_request *rq, apr_pool_t *p)
@@ -467,7 +505,7 @@ static const char *iiif_link(const iip_input *in, const iip_request *rq, const i
 
     if (version == 1)
         return profile;
-    region = r->w == info->level[0].w && r->h == info->level[0].h
+    region = r->w == iip_info_w(info) && r->h == iip_info_h(info)
                  ? "full"
                  : apr_psprintf(p, "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64, r->x, r->y, r->w, r->h);
     iip_rotation_text(rq->rotate, turn);
@@ -516,5 +554,6 @@ const iip_protocol iip_protocol_iiif = {
     .complain = iiif_complain,
     .link = iiif_link,
     .redirect = iiif_redirect,
+    .page = iiif_page,
     .tail = iiif_tail,
 };

@@ -42,8 +42,7 @@ static int answers(const document *d, iip_rect region, iip_size_kind kind, int64
 /* R38 */
 static void put_sizes(document *d)
 {
-    const iip_level *full = &d->info->level[0];
-    iip_rect all = {0, 0, full->w, full->h};
+    iip_rect all = {0, 0, iip_info_w(d->info), iip_info_h(d->info)};
     int any = 0;
 
     for (int l = d->info->levels - 1; l >= 0; l--) {
@@ -80,7 +79,7 @@ static int64_t tile_side(const iip_info *info, int64_t stored)
  * What a tile costs depends on where it lies on the grid of stored cells. */
 static int scale_works(const document *d, int64_t tw, int64_t th, int64_t s)
 {
-    const int64_t W = d->info->level[0].w, H = d->info->level[0].h;
+    const int64_t W = iip_info_w(d->info), H = iip_info_h(d->info);
     const int64_t columns = (W + tw * s - 1) / (tw * s), rows = (H + th * s - 1) / (th * s);
     const int64_t xs[] = {0, min64(1, columns - 1), columns / 2, columns - 1};
     const int64_t ys[] = {0, min64(1, rows - 1), rows / 2, rows - 1};
@@ -99,7 +98,7 @@ static int scale_works(const document *d, int64_t tw, int64_t th, int64_t s)
 /* Powers of two up to where the picture is one tile; those that work. Their number. */
 static int scale_factors(const document *d, int64_t tw, int64_t th, int64_t factor[IIP_MAX_LEVELS])
 {
-    const int64_t W = d->info->level[0].w, H = d->info->level[0].h;
+    const int64_t W = iip_info_w(d->info), H = iip_info_h(d->info);
     int64_t w, h;
     int n = 0;
 
@@ -229,8 +228,8 @@ static void describe_3(document *d, const char *id)
     iip_json_string(j, "type", "ImageService3");
     iip_json_string(j, "protocol", "http://iiif.io/api/image");
     iip_json_string(j, "profile", "level2");
-    iip_json_integer(j, "width", d->info->level[0].w);
-    iip_json_integer(j, "height", d->info->level[0].h);
+    iip_json_integer(j, "width", iip_info_w(d->info));
+    iip_json_integer(j, "height", iip_info_h(d->info));
     put_limits(d);
     put_sizes(d);
     put_tiles(d);
@@ -249,8 +248,8 @@ static void describe_2(document *d, const char *id)
     iip_json_string(j, "@id", id);
     iip_json_string(j, "@type", "iiif:Image");
     iip_json_string(j, "protocol", "http://iiif.io/api/image");
-    iip_json_integer(j, "width", d->info->level[0].w);
-    iip_json_integer(j, "height", d->info->level[0].h);
+    iip_json_integer(j, "width", iip_info_w(d->info));
+    iip_json_integer(j, "height", iip_info_h(d->info));
     put_sizes(d);
     put_tiles(d);
     iip_json_array(j, "profile");
@@ -272,8 +271,8 @@ static void describe_1(document *d, const char *id)
 
     iip_json_string(j, "@context", iip_iiif_context[1]);
     iip_json_string(j, "@id", id);
-    iip_json_integer(j, "width", d->info->level[0].w);
-    iip_json_integer(j, "height", d->info->level[0].h);
+    iip_json_integer(j, "width", iip_info_w(d->info));
+    iip_json_integer(j, "height", iip_info_h(d->info));
     put_tiles(d);
     put_formats(d, "formats", 0);
     PUT_WORDS(d, "qualities", "native", d->info->space == IIP_GREY ? NULL : "color", "grey", "bitonal");
@@ -307,6 +306,8 @@ iip_status iip_iiif_describe(const iip_input *in, const iip_request *rq, const i
     iip_json_init(&d.json, p);
     iip_json_object(&d.json, NULL);
     describe[d.version](&d, iip_iiif_id(in, rq, p));
+    if (info->pages > 1)
+        iip_json_integer(&d.json, "pages", info->pages); /* R51: no word of any version */
     iip_json_end(&d.json);
     *text = iip_json_text(&d.json);
     *mime = !linked          ? "application/json"

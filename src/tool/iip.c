@@ -66,12 +66,13 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
     iip_want want = IIP_WANT_IMAGE;
     iip_source_t *src;
     const iip_info *info;
+    const char *file;
     iip_blob *hold;
     char line[IIP_LINE_MAX];
     size_t len;
     apr_time_t t0 = apr_time_now();
     iip_error look;
-    iip_status rv;
+    iip_status rv, opened;
 
     iip_request_init(&rq, &t->set);
     rv = proto->parse(in, &rq, &want, p, e);
@@ -79,7 +80,10 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
         return rv;
     if (!rq.name || !iip_path_good(rq.name))
         return rv != IIP_OK ? rv : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    if (iip_source_file(&src, &t->root, rq.name, p, &look) != IIP_OK) {
+    opened = iip_source_file(&src, &t->root, rq.name, p, &look);
+    if (opened == IIP_E_NOT_FOUND && (file = proto->page(in, &rq, rq.name, p)))
+        opened = iip_source_file(&src, &t->root, file, p, &look);
+    if (opened != IIP_OK) {
         if (rv == IIP_OK)
             *e = look;
         return e->status;
@@ -88,7 +92,7 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
         text(a, want == IIP_WANT_BARE ? 303 : 301, "text/plain", proto->redirect(in, &rq, want, p));
         return IIP_OK;
     }
-    if ((rv = iip_serve_info(t->sv, src, rq.page, &t->lim, &info, &hold, e)) != IIP_OK)
+    if ((rv = iip_serve_page(t->sv, src, &rq, &t->lim, &info, &hold, p, e)) != IIP_OK)
         return rv;
     b->spent.open = apr_time_now() - t0;
     if (want == IIP_WANT_INFO) {
