@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Colour profiles: what they are to a picture, what becomes of them, and colours turned to sRGB against a float model
  * (matrix and curves, written from the definitions) or lcms2's own calculation in floats. Profiles are made by lcms2.
- */
+ * Longer than 600 lines: the profiles are made here, each class with the cases that need it. */
 #include "strips.h"
 #include "delta_e.h"
 #include "settings.h"
