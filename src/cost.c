@@ -85,7 +85,7 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     if (enc && enc->whole)
         sum = plus(sum, times(answer, enc->cost));
     else if (!iip_request_streams(rq))
-        sum = plus(sum, times(answer, bands));
+        sum = plus(sum, times(answer, bands + (enc ? enc->cost : 0)));
     sum = plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
     return plus(sum, (int64_t)(info->level_hold[rq->level] < MUCH ? info->level_hold[rq->level] : MUCH));
 }
