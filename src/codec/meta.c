@@ -431,9 +431,11 @@ void iip_xmp_upright(void *xmp, size_t n)
 {
     static const char name[] = "tiff:Orientation";
     const size_t len = sizeof name - 1;
-    char *p = xmp, *end = p + n;
+    char *p = xmp, *end;
 
-    for (; (p = n ? memchr(p, 't', (size_t)(end - p)) : NULL) != NULL; p++) {
+    if (n == 0)
+        return;
+    for (end = p + n; (p = memchr(p, 't', (size_t)(end - p))) != NULL; p++) {
         char *at = p + len;
 
         if ((size_t)(end - p) <= len || memcmp(p, name, len) != 0)
