@@ -5,7 +5,8 @@
 set -e
 
 # building the module and build/iip
-build="build-essential pkg-config apache2-dev libapr1-dev libaprutil1-dev libtiff-dev libjpeg62-turbo-dev libpng-dev"
+build="build-essential pkg-config apache2-dev libapr1-dev libaprutil1-dev libtiff-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev \
+libwebp-dev libopenjp2-7-dev liblcms2-dev libdeflate-dev libavif-dev libgif-dev"
 # the demo and the tests: a server, pictures, viewers
 demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone
