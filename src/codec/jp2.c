@@ -7,10 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIDE       1024      /* of a window of a large tile */
-#define CELL_BYTES (4 << 20) /* decoded, so that a cell fits into the cache */
-#define LEAST_SIDE 256       /* smaller tiles are read in groups */
-#define MARGIN     128       /* of code-blocks decoded beyond a window, on both sides together */
+/* The side of a window of a single tile. OpenJPEG looks through all packets for each window: of much data it is to be
+ * larger, though more is then decoded than asked for. Tiles are read whole up to the larger side. */
+#define SIDE        512
+#define LARGE_SIDE  1024
+#define MUCH        ((size_t)64 << 20)
+#define CELL_BYTES  (4 << 20) /* decoded, so that a cell fits into the cache */
+#define COST_PIXEL  3.5       /* of the wavelet, relative to a JPEG pixel */
+#define COST_BIT    4.7       /* of each coded bit */
+#define COST_HT_BIT 0.8
+#define LEAST_SIDE  256 /* smaller tiles are read in groups */
+#define MARGIN      128 /* of code-blocks decoded beyond a window, on both sides together */
 
 struct iip_reader {
     iip_jp2_file file;
@@ -51,16 +58,17 @@ static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const 
 
 /* --- the header's contents ---------------------------------------------------------------------------------------- */
 
-/* The side of cells on one axis of a level. tile: on the reference grid, sub: a pixel there. */
-static int64_t cell_side(int64_t tile, int64_t sub, int64_t picture, int level, int64_t side)
+/* The side of cells on one axis of a level: side for a single tile, else at most `most`. tile: on the reference grid,
+ * sub: a pixel there. */
+static int64_t cell_side(int64_t tile, int64_t sub, int64_t picture, int level, int64_t side, int64_t most)
 {
     int64_t t = tile / sub >> level, parts;
 
     if (tile / sub >= picture) /* a single one */
         return side;
-    if (t > side) {
-        parts = iip_jp2_ceil(t, side);
-        return t % parts ? side : t / parts;
+    if (t > most) {
+        parts = iip_jp2_ceil(t, most);
+        return t % parts ? most : t / parts;
     }
     t = t < 1 ? 1 : t;
     return t >= LEAST_SIDE ? t : LEAST_SIDE / t * t;
@@ -71,7 +79,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static void set_level(const iip_reader_t *r, int level, int64_t side, iip_info *out)
+static void set_level(const iip_reader_t *r, int level, int64_t side, int64_t most, iip_info *out)
 {
     const iip_jp2_head *h = &r->head;
     iip_level *l = &out->level[level];
@@ -80,8 +88,8 @@ static void set_level(const iip_reader_t *r, int level, int64_t side, iip_info *
 
     l->w = iip_jp2_at(h->x1, h->dx, level) - iip_jp2_at(h->x0, h->dx, level);
     l->h = iip_jp2_at(h->y1, h->dy, level) - iip_jp2_at(h->y0, h->dy, level);
-    l->tile_w = least(l->w, cell_side(h->tw, h->dx, (h->x1 - h->x0) / h->dx, level, side));
-    l->tile_h = least(l->h, cell_side(h->th, h->dy, (h->y1 - h->y0) / h->dy, level, side));
+    l->tile_w = least(l->w, cell_side(h->tw, h->dx, (h->x1 - h->x0) / h->dx, level, side, most));
+    l->tile_h = least(l->h, cell_side(h->th, h->dy, (h->y1 - h->y0) / h->dy, level, side, most));
     /* OpenJPEG's samples are 4 bytes: a tile as a whole, or of a window the code-blocks, the wavelet's lines and the
      * result */
     w = least(l->w, (h->tw / h->dx + grid) >> level);
@@ -97,21 +105,23 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
 {
     const iip_jp2_head *h = &r->head;
     const iip_jp2_file *f = &r->file;
-    int64_t side = SIDE, pixel;
+    int64_t side, most = LARGE_SIDE, pixel;
 
+    out->hold = h->tile_bytes + h->tile_work;
+    side = out->hold > MUCH ? LARGE_SIDE : SIDE;
     iip_jp2_form_info(r->form, out);
     pixel = out->bands * (int64_t)iip_sample_size(out->sample);
-    while (side * side * pixel > CELL_BYTES)
-        side /= 2;
+    while (most * most * pixel > CELL_BYTES)
+        most /= 2;
     out->levels = out->virtual_from = h->levels;
     for (int i = 0; i < h->levels; i++)
-        set_level(r, i, side, out);
+        set_level(r, i, least(side, most), most, out);
     out->tiled = h->columns * h->rows > 1;
     out->pages = 1;
     out->orientation = 1;
     out->layers = h->layers;
-    out->hold = h->tile_bytes + h->tile_work;
-    out->decode_cost = h->ht ? 4 : 15;
+    out->decode_cost = COST_PIXEL + (h->ht ? COST_HT_BIT : COST_BIT) * 8 * (double)f->len /
+                                        ((double)out->level[0].w * (double)out->level[0].h);
     out->res_x = f->res_x;
     out->res_y = f->res_y;
     /* A CIELAB profile is for samples as they are coded, and these are decoded. */

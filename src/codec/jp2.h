@@ -84,6 +84,7 @@ typedef struct {
 
 /* How a component is coded: SPcod of COD or COC. */
 typedef struct {
+    unsigned short layers;
     unsigned char levels, xcb, ycb, style, wavelet; /* exponents of code-blocks */
     unsigned char precinct[IIP_JP2_RES];            /* PPx, and PPy << 4 */
 } iip_jp2_coding;
@@ -91,6 +92,7 @@ typedef struct {
 /* A tile-part: bytes of the code-stream from its SOT marker on. */
 typedef struct {
     int64_t at, len;
+    int64_t data;               /* its packets, behind SOD */
     int32_t tile, next;         /* next of the same tile, -1 = last */
     int64_t packed, packed_len; /* its share of the packet headers in the main header */
 } iip_jp2_part;
@@ -102,11 +104,13 @@ typedef struct {
     int comps;
     iip_jp2_comp *comp;
     iip_jp2_coding *coding; /* by the main header */
-    int layers, order, mct;
-    int64_t dx, dy;      /* of a pixel on the reference grid: the finest component's */
-    int levels;          /* all tiles and components have, with pixels in each component: at least 1 */
-    int ht;              /* some code-block may be coded by Part 15 */
-    unsigned char *head; /* the main header's segments that decoding needs, SIZ first, without SOC */
+    int layers;             /* of the tile with most */
+    int64_t dx, dy;         /* of a pixel on the reference grid: the finest component's */
+    int levels;             /* all tiles and components have, with pixels in each component: at least 1 */
+    int ht;                 /* some code-block may be coded by Part 15 */
+    int marked;             /* SOP or EPH markers may stand among the packets */
+    int apart;              /* packet headers stand in PPM or PPT segments, which OpenJPEG reads once only */
+    unsigned char *head;    /* the main header's segments that decoding needs, SIZ first, without SOC */
     size_t head_len;
     unsigned char *packed; /* all packet headers of PPM segments, put together */
     size_t packed_len;
@@ -132,8 +136,9 @@ typedef struct {
 iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, apr_pool_t *p, iip_error *e);
 /* A tile on the reference grid. */
 iip_jp2_box iip_jp2_tile_box(const iip_jp2_head *h, int64_t tile);
-/* IIP_OK if a tile's data are there and can hold as many packets as its headers promise. */
-iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_error *e);
+/* IIP_OK if a tile's data are there and can hold as many packets as its headers promise. coding: of each component in
+ * it. */
+iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e);
 
 /* --- one tile in OpenJPEG --- */
 

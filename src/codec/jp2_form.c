@@ -318,6 +318,11 @@ static void straighten(const channel *k, int32_t *v, const channel *alpha, const
         v[i] = a[i] > 0 ? rounded(v[i] * top / a[i], most) : 0;
 }
 
+/* Rows may begin anywhere. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef float __attribute__((aligned(1), may_alias)) any_float;
+
 #define STORE(T, EXPR)                                                                                                 \
     for (int64_t i = 0; i < n; i++)                                                                                    \
     ((T *)out)[i * step] = (T)(EXPR)
@@ -340,27 +345,27 @@ static void store(const iip_jp2_form *m, int b, const int32_t *v, int64_t n, uns
         break;
     case IIP_U16:
         if (alpha && bits < 16)
-            STORE(uint16_t, ((uint64_t)(uint32_t)v[i] * UINT16_MAX + most / 2) / most);
+            STORE(any16, ((uint64_t)(uint32_t)v[i] * UINT16_MAX + most / 2) / most);
         else
-            STORE(uint16_t, (uint32_t)v[i] << (16 - bits));
+            STORE(any16, (uint32_t)v[i] << (16 - bits));
         break;
     case IIP_U32:
         if (alpha)
-            STORE(uint32_t, ((uint64_t)(uint32_t)v[i] * UINT32_MAX + most / 2) / most);
+            STORE(any32, ((uint64_t)(uint32_t)v[i] * UINT32_MAX + most / 2) / most);
         else
-            STORE(uint32_t, (uint32_t)v[i] << (32 - bits));
+            STORE(any32, (uint32_t)v[i] << (32 - bits));
         break;
     case IIP_S16:
-        STORE(int16_t, (uint32_t)v[i] << (16 - bits));
+        STORE(any16, (uint32_t)v[i] << (16 - bits));
         break;
     case IIP_S32:
-        STORE(int32_t, (uint32_t)v[i] << (32 - bits));
+        STORE(any32, (uint32_t)v[i] << (32 - bits));
         break;
     default: /* CIELAB, and alpha to 1 */
         if (alpha)
-            STORE(float, v[i] / (double)most);
+            STORE(any_float, v[i] / (double)most);
         else
-            STORE(float, (v[i] - m->lab[2 * b + 1]) * m->lab[2 * b] / (double)most);
+            STORE(any_float, (v[i] - m->lab[2 * b + 1]) * m->lab[2 * b] / (double)most);
     }
 }
 

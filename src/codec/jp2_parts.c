@@ -10,7 +10,7 @@
 #define MOST_EFFORT 100000000  /* resolutions looked at because tiles are coded in their own way */
 #define MOST_BLOCKS 8388608.   /* code-blocks of a tile; 2^25 pixels of the smallest, 2^35 of the usual size */
 #define MOST_PLACES 134217728. /* where precincts could begin in a tile, which position orders step through */
-#define BLOCK_BYTES 800        /* what OpenJPEG keeps for a code-block, with its share of the tag trees */
+#define BLOCK_BYTES 640        /* what OpenJPEG keeps for a code-block, with its share of the tag trees */
 #define PASS_BYTES  (24 * 91)  /* and if each pass is a segment of its own */
 #define BAND_BYTES  256        /* for a precinct of a sub-band */
 #define TERMALL     0x04
@@ -66,7 +66,7 @@ static amounts measure(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_
         res = k->levels + 1 > res ? k->levels + 1 : res;
     }
     a.places = ((double)(box.x1 - box.x0) / sx + 2) * ((double)(box.y1 - box.y0) / sy + 2) * res * h->comps;
-    a.include = ((double)h->layers + 1) * res * h->comps * most;
+    a.include = ((double)coding[0].layers + 1) * res * h->comps * most;
     return a;
 }
 
@@ -82,6 +82,7 @@ iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_b
     work += a.blocks * block;
     if (a.blocks > MOST_BLOCKS || a.bands > MOST_BLOCKS || a.places > MOST_PLACES || work > 1e11)
         return iip_jp2_bad(e, "too many precincts or code-blocks in a tile");
+    h->layers = coding[0].layers > h->layers ? coding[0].layers : h->layers;
     for (int c = 0; c < h->comps; c++) {
         h->levels = coding[c].levels < h->levels ? coding[c].levels : h->levels;
         h->ht |= (coding[c].style & HT) != 0;
@@ -104,31 +105,40 @@ iip_jp2_box iip_jp2_tile_box(const iip_jp2_head *h, int64_t tile)
 
 /* --- tile-parts --- */
 
-/* Walks a tile-part's header. pass 0: *own becomes 1 if the tile is coded in its own way; 1, 2: applies its COD, its
- * COC. */
-static iip_status part_header(const iip_jp2_head *h, iip_jp2_window *w, int64_t at, int64_t end, int pass, int *own,
-                              iip_jp2_coding *coding)
+typedef struct {
+    int own, apart, marked; /* the tile is coded in its own way; as in the head */
+    int64_t data;
+} part_look;
+
+/* Walks a tile-part's header. pass 0: only looks; 1, 2: applies its COD, its COC. */
+static iip_status part_header(const iip_jp2_head *h, iip_jp2_window *w, int64_t at, int64_t end, int pass,
+                              part_look *seen, iip_jp2_coding *coding)
 {
     unsigned marker;
     int64_t len;
 
+    memset(seen, 0, sizeof *seen);
     for (at += 12;; at += len) {
         const unsigned char *v;
 
         if (iip_jp2_segment(w, at, end, &marker, &len) != IIP_OK)
             return w->e->status;
+        seen->data = at + len;
         if (marker == SOD)
             return IIP_OK;
         if (marker == SOT)
             return iip_jp2_damaged(w->e, "a tile-part without data");
+        seen->apart |= marker == PPT;
         if (marker != COD && marker != COC)
             continue;
-        *own = 1;
-        if (pass != (marker == COD ? 1 : 2))
-            continue;
-        if (!(v = len <= IIP_JP2_WINDOW ? iip_jp2_look(w, at, (size_t)len) : NULL))
-            return len <= IIP_JP2_WINDOW ? w->e->status : iip_jp2_damaged(w->e, "a coding style of a wrong length");
-        if (iip_jp2_style(h, coding, v, (size_t)len, w->e) != IIP_OK)
+        seen->own = 1;
+        if (len < 5 || len > IIP_JP2_WINDOW)
+            return iip_jp2_damaged(w->e, "a coding style of a wrong length");
+        if (!(v = iip_jp2_look(w, at, (size_t)len)))
+            return w->e->status;
+        if (marker == COD)
+            seen->marked |= v[4] & (SOP_USED | EPH_USED);
+        if (pass == (marker == COD ? 1 : 2) && iip_jp2_style(h, coding, v, (size_t)len, w->e) != IIP_OK)
             return w->e->status;
     }
 }
@@ -136,13 +146,13 @@ static iip_status part_header(const iip_jp2_head *h, iip_jp2_window *w, int64_t 
 /* How a tile is coded, by its first tile-part. */
 static iip_status tile_coding(const iip_jp2_head *h, iip_jp2_window *w, int64_t at, int64_t end, iip_jp2_coding *coding)
 {
-    int own = 0;
+    part_look seen;
 
     memcpy(coding, h->coding, (size_t)h->comps * sizeof *coding);
     for (int pass = 1; pass < 3; pass++)
-        if (part_header(h, w, at, end, pass, &own, coding) != IIP_OK)
+        if (part_header(h, w, at, end, pass, &seen, coding) != IIP_OK)
             return w->e->status;
-    return IIP_OK;
+    return coding[0].layers ? IIP_OK : iip_jp2_damaged(w->e, "a tile of no layers");
 }
 
 typedef struct {
@@ -156,11 +166,11 @@ typedef struct {
 
 static iip_status put_part(iip_jp2_head *h, scan *s, iip_jp2_part part, iip_error *e)
 {
+    if (h->parts == MOST_PARTS)
+        return iip_jp2_bad(e, "more than a million tile-parts");
     if (h->parts == s->room) {
         iip_jp2_part *more;
 
-        if (h->parts == MOST_PARTS)
-            return iip_jp2_bad(e, "more than a million tile-parts");
         s->room = s->room ? 2 * s->room : 64;
         if (!(more = realloc(s->part, (size_t)s->room * sizeof *more)))
             return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: %d tile-parts", s->room);
@@ -181,7 +191,8 @@ static iip_status one_part(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t 
     const unsigned char *v = iip_jp2_look(w, at, 12);
     int64_t left = h->f->len - at;
     int32_t tile;
-    int own = 0, first;
+    part_look seen;
+    int first;
 
     if (!v)
         return w->e->status;
@@ -201,11 +212,14 @@ static iip_status one_part(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t 
     if (*len < 14 || *len > left)
         return iip_jp2_damaged(w->e,
                                *len < 14 ? "a tile-part that ends in its header" : "the code-stream ends too early");
-    if (part_header(h, w, at, at + *len, 0, &own, NULL) != IIP_OK)
+    if (part_header(h, w, at, at + *len, 0, &seen, NULL) != IIP_OK)
         return w->e->status;
+    h->apart |= seen.apart;
+    h->marked |= seen.marked;
     first = h->first[tile] < 0;
-    if (put_part(h, s, (iip_jp2_part){.at = at, .len = *len, .tile = tile, .next = -1}, w->e) != IIP_OK || !own ||
-        !first)
+    if (put_part(h, s, (iip_jp2_part){.at = at, .len = *len, .data = seen.data, .tile = tile, .next = -1}, w->e) !=
+            IIP_OK ||
+        !seen.own || !first)
         return w->e->status;
     s->effort += (double)h->comps * (h->coding[0].levels + 1);
     if (s->effort > MOST_EFFORT)
@@ -364,30 +378,22 @@ iip_status iip_jp2_levels(iip_jp2_head *h, iip_error *e)
 
 /* --- outside --- */
 
-iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_error *e)
+iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e)
 {
-    iip_jp2_coding *coding;
+    const int32_t first = h->first[tile];
     iip_jp2_window w;
-    amounts a;
     iip_status rv;
 
-    if (h->first[tile] < 0)
+    if (first < 0)
         return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG 2000: tile %lld is missing", (long long)tile);
     if (iip_jp2_window_open(&w, h->f, e) != IIP_OK)
         return e->status;
-    if (!(coding = malloc((size_t)h->comps * sizeof *coding))) {
-        free(w.buf);
-        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a header");
-    }
-    rv = tile_coding(h, &w, h->part[h->first[tile]].at, h->part[h->first[tile]].at + h->part[h->first[tile]].len,
-                     coding);
-    if (rv == IIP_OK) {
-        a = measure(h, coding, iip_jp2_tile_box(h, tile), 0);
-        /* A packet is a byte at least; the file ends earlier than its headers say, or they lie. */
-        if (a.packets * h->layers > (double)tile_bytes(h, tile))
-            rv = iip_jp2_damaged(e, "a tile of fewer bytes than packets");
-    }
-    free(coding);
+    rv = tile_coding(h, &w, h->part[first].at, h->part[first].at + h->part[first].len, coding);
     free(w.buf);
-    return rv;
+    if (rv != IIP_OK)
+        return rv;
+    /* A packet is a byte at least; the file ends earlier than its headers say, or they lie. */
+    if (measure(h, coding, iip_jp2_tile_box(h, tile), 0).packets * coding[0].layers > (double)tile_bytes(h, tile))
+        return iip_jp2_damaged(e, "a tile of fewer bytes than packets");
+    return IIP_OK;
 }

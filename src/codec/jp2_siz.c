@@ -121,7 +121,11 @@ static iip_status spcod(iip_jp2_coding *c, const unsigned char *v, size_t n, int
 {
     if (n < 5 || v[0] >= IIP_JP2_RES || n < 5 + (size_t)(own ? v[0] + 1 : 0))
         return iip_jp2_damaged(e, "a coding style cut short");
-    *c = (iip_jp2_coding){v[0], (v[1] & 15) + 2, (v[2] & 15) + 2, v[3], v[4], {0}};
+    c->levels = v[0];
+    c->xcb = (v[1] & 15) + 2;
+    c->ycb = (v[2] & 15) + 2;
+    c->style = v[3];
+    c->wavelet = v[4];
     if (c->xcb > 10 || c->ycb > 10 || c->xcb + c->ycb > 12)
         return iip_jp2_bad(e, "code-blocks of more than 4096 samples");
     if (c->wavelet > 1)
@@ -144,6 +148,7 @@ iip_status iip_jp2_style(const iip_jp2_head *h, iip_jp2_coding *coding, const un
     if (iip_jp2_be16(v) == COD) {
         if (n < 9 || spcod(&coding[0], v + 9, n - 9, v[4] & 1, e) != IIP_OK)
             return n < 9 ? iip_jp2_damaged(e, "a COD segment cut short") : e->status;
+        coding[0].layers = (unsigned short)iip_jp2_be16(v + 6);
         for (int i = 1; i < h->comps; i++)
             coding[i] = coding[0];
         return IIP_OK;
@@ -212,6 +217,7 @@ static iip_status gather_packed(iip_jp2_head *h, const packed_part *ppm, apr_poo
         n += ppm[i].len;
     if (n == 0)
         return IIP_OK;
+    h->apart = 1;
     if (!(h->packed = iip_codec_alloc(n, p, e)))
         return e->status;
     for (int i = 0; i < 256; h->packed_len += ppm[i++].len)
@@ -236,9 +242,8 @@ static iip_status styles(iip_jp2_head *h, apr_pool_t *p, iip_error *e)
             if ((pass == 0 && cods++) || iip_jp2_style(h, h->coding, v, len, e) != IIP_OK)
                 return cods > 1 ? iip_jp2_damaged(e, "two COD segments") : e->status;
             if (pass == 0) {
-                h->order = v[5];
-                h->layers = (int)iip_jp2_be16(v + 6);
-                h->mct = v[8];
+                h->marked = v[4] & (SOP_USED | EPH_USED);
+                h->layers = h->coding[0].layers;
             }
         }
     if (!cods || !h->layers)

@@ -15,6 +15,7 @@ enum {
     RGN = 0xff5e,
     POC = 0xff5f,
     PPM = 0xff60,
+    PPT = 0xff61,
     MCT = 0xff74,
     MCC = 0xff75,
     MCO = 0xff77,
@@ -25,6 +26,8 @@ enum {
 };
 
 #define IIP_JP2_WINDOW 4096
+
+enum { SOP_USED = 2, EPH_USED = 4 }; /* in Scod */
 
 /* The part of the code-stream looked at. */
 typedef struct {

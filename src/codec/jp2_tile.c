@@ -29,8 +29,9 @@ struct iip_jp2_tile {
     opj_image_t *image;
     int64_t tile; /* what the handle is for; -1 = none */
     int level, layers;
-    int whole;           /* image holds all of the tile */
-    unsigned char *made; /* headers of the pieces */
+    int whole;              /* image holds all of the tile */
+    iip_jp2_coding *coding; /* of each component */
+    unsigned char *made;    /* headers of the pieces */
     piece *piece;
     int pieces;
     int64_t pos, len;
@@ -199,18 +200,24 @@ static void on_message(const char *text, void *user)
 
 /* --- handles --- */
 
-static void close_tile(iip_jp2_tile *t)
+/* All but what is decoded. */
+static void let_go(iip_jp2_tile *t)
 {
-    opj_image_destroy(t->image);
     opj_destroy_codec(t->codec);
     opj_stream_destroy(t->stream);
     free(t->made);
     free(t->piece);
-    t->image = NULL;
     t->codec = NULL;
     t->stream = NULL;
     t->made = NULL;
     t->piece = NULL;
+}
+
+static void close_tile(iip_jp2_tile *t)
+{
+    let_go(t);
+    opj_image_destroy(t->image);
+    t->image = NULL;
     t->tile = -1;
     t->whole = 0;
 }
@@ -225,6 +232,8 @@ iip_status iip_jp2_tile_new(iip_jp2_tile **out, const iip_jp2_head *h, apr_pool_
 {
     iip_jp2_tile *t = apr_pcalloc(p, sizeof *t);
 
+    if (!(t->coding = iip_codec_alloc((size_t)h->comps * sizeof *t->coding, p, e)))
+        return e->status;
     t->h = h;
     t->tile = -1;
     apr_pool_cleanup_register(p, t, cleanup, apr_pool_cleanup_null);
@@ -237,12 +246,44 @@ static iip_status refused(iip_jp2_tile *t, const char *what)
     return t->failed ? t->e->status : iip_fail(t->e, IIP_E_CORRUPT, 0, "JPEG 2000: OpenJPEG %s", what);
 }
 
+/* OpenJPEG 2.5.0 ends the process where an HT code-block's first bytes break the rule that no byte above 8f follows ff
+ * (T.814 7.1.1), which all packets keep. With markers among them only a parser of packets could tell: none are taken
+ * then. */
+static iip_status check_ht(iip_jp2_tile *t, int64_t tile)
+{
+    const iip_jp2_head *h = t->h;
+    unsigned char *buf, last = 0;
+    iip_status rv = IIP_OK;
+
+    if (h->marked)
+        return iip_fail(t->e, IIP_E_FORMAT, 0, "JPEG 2000: HT code-blocks with SOP or EPH markers");
+    if (!(buf = malloc(BUFFER)))
+        return iip_fail(t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a tile");
+    for (int32_t i = h->first[tile]; i >= 0 && rv == IIP_OK; i = h->part[i].next) {
+        const int64_t end = h->part[i].at + h->part[i].len;
+
+        for (int64_t at = h->part[i].data; at < end && rv == IIP_OK; at += BUFFER) {
+            const size_t n = end - at < BUFFER ? (size_t)(end - at) : BUFFER;
+            unsigned char bad = 0;
+
+            rv = iip_jp2_bytes(h->f, buf, n, at, t->e);
+            for (size_t k = 0; k < n && rv == IIP_OK; last = buf[k++])
+                bad |= last == 0xff && buf[k] > 0x8f;
+            if (bad)
+                rv = iip_fail(t->e, IIP_E_CORRUPT, 0, "JPEG 2000: a marker among HT code-blocks");
+        }
+    }
+    free(buf);
+    return rv;
+}
+
 static iip_status open_tile(iip_jp2_tile *t, int64_t tile, int level, int layers)
 {
     opj_dparameters_t par;
 
     close_tile(t);
-    if (iip_jp2_tile_check(t->h, tile, t->e) != IIP_OK || compose(t, tile) != IIP_OK)
+    if (iip_jp2_tile_check(t->h, tile, t->coding, t->e) != IIP_OK || (t->h->ht && check_ht(t, tile) != IIP_OK) ||
+        compose(t, tile) != IIP_OK)
         return t->e->status;
     t->codec = opj_create_decompress(OPJ_CODEC_J2K);
     t->stream = opj_stream_create(BUFFER, OPJ_TRUE);
@@ -315,6 +356,42 @@ static iip_jp2_box area(const iip_jp2_head *h, iip_jp2_box tile, int level, cons
     return a;
 }
 
+/* Place in the high band of the nb-th halving. */
+static int64_t high(int64_t v, int nb)
+{
+    const int64_t half = INT64_C(1) << (nb - 1);
+
+    return v <= half ? 0 : iip_jp2_at(v - half, 1, nb);
+}
+
+/* OpenJPEG decodes the code-blocks that 3 coefficients beyond a window need. The 9/7 wavelet needs 4 in its high bands
+ * from the third halving on: where a block ends just between, the axis is made longer, by what is one coefficient
+ * there. from, to, tile_from, tile_to: on the reference grid. */
+static void reach(const iip_jp2_tile *t, int level, int vertical, int64_t *from, int64_t *to, int64_t tile_from,
+                  int64_t tile_to)
+{
+    int64_t left = 0, right = 0;
+
+    for (int c = 0; c < t->h->comps; c++) {
+        const iip_jp2_coding *k = &t->coding[c];
+        const int64_t sub = vertical ? t->h->comp[c].dy : t->h->comp[c].dx;
+
+        for (int nb = level + 1; nb <= k->levels && k->wavelet == 0; nb++) {
+            const int precinct = k->precinct[k->levels - nb + 1], block = vertical ? k->ycb : k->xcb;
+            const int most = (vertical ? precinct >> 4 : precinct & 15) - 1;
+            const int64_t edge = (INT64_C(1) << (block < most ? block : most)) - 1;
+            const int64_t a = high(iip_jp2_ceil(*from, sub), nb) - 3, b = high(iip_jp2_ceil(*to, sub), nb) + 3;
+
+            if (a > high(iip_jp2_ceil(tile_from, sub), nb) && (a & edge) == 0)
+                left = sub << nb > left ? sub << nb : left;
+            if (b < high(iip_jp2_ceil(tile_to, sub), nb) && (b & edge) == 0)
+                right = sub << nb > right ? sub << nb : right;
+        }
+    }
+    *from = *from - left > tile_from ? *from - left : tile_from;
+    *to = *to + right < tile_to ? *to + right : tile_to;
+}
+
 /* 1 if the area leaves out no sample of the tile. */
 static int covers(const iip_jp2_head *h, iip_jp2_box a, iip_jp2_box tile, int level)
 {
@@ -334,6 +411,8 @@ static iip_status decode(iip_jp2_tile *t, iip_jp2_box a, int whole)
     if (!opj_set_decode_area(t->codec, t->image, (OPJ_INT32)a.x0, (OPJ_INT32)a.y0, (OPJ_INT32)a.x1, (OPJ_INT32)a.y1) ||
         !opj_decode(t->codec, t->stream, t->image))
         return refused(t, "does not decode it");
+    if (whole)
+        let_go(t);
     t->whole = whole;
     return IIP_OK;
 }
@@ -355,16 +434,23 @@ iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int lay
                                iip_jp2_plane *plane, iip_error *e)
 {
     const iip_jp2_box box = iip_jp2_tile_box(t->h, tile);
-    const iip_jp2_box a = area(t->h, box, level, want);
-    const int same = t->tile == tile && t->level == level && t->layers == layers;
-    const int whole = t->h->ht || covers(t->h, a, box, level);
+    const int same = t->tile == tile && t->level == level && t->layers == layers && (t->whole || !t->h->apart);
+    iip_jp2_box a = area(t->h, box, level, want);
+    int whole;
 
     t->e = e;
     t->failed = 0;
     if (same && t->whole)
         return planes(t, plane);
+    if (!same && open_tile(t, tile, level, layers) != IIP_OK) {
+        close_tile(t);
+        return e->status;
+    }
+    reach(t, level, 0, &a.x0, &a.x1, box.x0, box.x1);
+    reach(t, level, 1, &a.y0, &a.y1, box.y0, box.y1);
+    whole = t->h->ht || covers(t->h, a, box, level);
     /* Whole tiles begin anew: OpenJPEG would not forget what it decoded for a window. */
-    if (((!same || whole) && open_tile(t, tile, level, layers) != IIP_OK) || decode(t, a, whole) != IIP_OK ||
+    if ((same && whole && open_tile(t, tile, level, layers) != IIP_OK) || decode(t, a, whole) != IIP_OK ||
         planes(t, plane) != IIP_OK) {
         close_tile(t);
         return e->status;
