@@ -96,6 +96,24 @@ static void check_image(const iip_input *in, iip_request *rq, const iip_info *in
     }
 }
 
+/* A name that may be that of a page: the picture is one then, of its part. */
+static void check_page(const iip_input *in, const iip_request *rq, iip_info *info, apr_pool_t *p)
+{
+    iip_request paged = *rq;
+    const char *name = rq->name ? iip_protocol_find("iiif-handler")->page(in, &paged, rq->name, p) : NULL;
+
+    if (!name) {
+        check(paged.page == rq->page && paged.part.b == 0);
+        return;
+    }
+    check(*name && strlen(name) < strlen(rq->name) && strncmp(name, rq->name, strlen(name)) == 0 && paged.page >= 0);
+    if (paged.part.b) {
+        check(paged.part.a >= 1 && paged.part.a <= paged.part.b && paged.part.b <= 64);
+        iip_info_part(info, paged.part.a, paged.part.b);
+        check(iip_info_w(info) >= 1 && iip_info_w(info) <= info->level[0].w && iip_info_h(info) >= 1);
+    }
+}
+
 static void run(const uint8_t *data, size_t n, apr_pool_t *p)
 {
     static const int versions[] = {32, 23, 3, 2, 1, 321, 0, 7};
@@ -145,6 +163,7 @@ static void run(const uint8_t *data, size_t n, apr_pool_t *p)
         return;
     }
     check(in.mapped || rq.name);
+    check_page(&in, &rq, &info, p);
     if (want == IIP_WANT_MOVED)
         check(iiif->redirect(&in, &rq, want, p) != NULL);
     else if (want == IIP_WANT_INFO)

@@ -485,6 +485,58 @@ static void test_tail(void **state) /* R12 */
             fail_msg("%s: %zu", rows[i].path, iiif()->tail(rows[i].path));
 }
 
+static void test_page(void **state) /* R51 */
+{
+    static const struct {
+        const char *name, *file; /* NULL: none */
+        int page, a, b;
+    } rows[] = {
+        {"a.tif;1", "a.tif", 0, 0, 0},
+        {"x/a.tif;37", "x/a.tif", 36, 0, 0},
+        {"a;b.tif;2", "a;b.tif", 1, 0, 0},
+        {"a;2;3", "a;2", 2, 0, 0},
+        {"a.tif;999999999", "a.tif", 999999998, 0, 0},
+        {"a.tif;2;1:2", "a.tif", 1, 1, 2},
+        {"a.tif;2;64:64", "a.tif", 1, 64, 64},
+        {"a.tif", NULL, 0, 0, 0},
+        {"a.tif;", NULL, 0, 0, 0},
+        {"a.tif;0", NULL, 0, 0, 0},
+        {"a.tif;02", NULL, 0, 0, 0},
+        {"a.tif;1000000000", NULL, 0, 0, 0},
+        {"a.tif;-1", NULL, 0, 0, 0},
+        {"a.tif;1x", NULL, 0, 0, 0},
+        {"a.tif;1;2:1", NULL, 0, 0, 0},
+        {"a.tif;1;1:65", NULL, 0, 0, 0},
+        {"a.tif;1;0:1", NULL, 0, 0, 0},
+        {"a.tif;1;1:", NULL, 0, 0, 0},
+        {"a.tif;1:2", NULL, 0, 0, 0},
+        {";1", NULL, 0, 0, 0},
+        {"x/;1", NULL, 0, 0, 0},
+        {";1;1:2", NULL, 0, 0, 0},
+        {"a.tif$1", NULL, 0, 0, 0},
+    };
+    iip_input in;
+
+    fresh(3);
+    in = input("");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *file;
+
+        iip_request_init(&rq, &set);
+        file = iiif()->page(&in, &rq, rows[i].name, pool);
+        if (!file != !rows[i].file || (file && strcmp(file, rows[i].file) != 0))
+            fail_msg("%s: %s", rows[i].name, file ? file : "none");
+        assert_int_equal(rq.page, file ? rows[i].page : -1);
+        assert_int_equal(rq.part.a, rows[i].a);
+        assert_int_equal(rq.part.b, rows[i].b);
+    }
+    for (int d = 0; d < 4; d++) { /* ; $ ! none */
+        set.delimiter = d;
+        for (int n = 0; n < 3; n++)
+            assert_int_equal(iiif()->page(&in, &rq, n == 0 ? "a;1" : n == 1 ? "a$1" : "a!1", pool) != NULL, n == d);
+    }
+}
+
 static void test_redirect(void **state)
 {
     iip_input in = input("/x%2Fa%20b.tif");
@@ -572,12 +624,13 @@ static void test_protocols(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),          cmocka_unit_test(test_vector_names), cmocka_unit_test(test_grammar),
-        cmocka_unit_test(test_grammar_versions), cmocka_unit_test(test_values),       cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_long_names),       cmocka_unit_test(test_download),     cmocka_unit_test(test_tail),
-        cmocka_unit_test(test_redirect),         cmocka_unit_test(test_link),         cmocka_unit_test(test_complain),
-        cmocka_unit_test(test_protocols)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vectors),    cmocka_unit_test(test_vector_names),
+                                       cmocka_unit_test(test_grammar),    cmocka_unit_test(test_grammar_versions),
+                                       cmocka_unit_test(test_values),     cmocka_unit_test(test_paths),
+                                       cmocka_unit_test(test_long_names), cmocka_unit_test(test_download),
+                                       cmocka_unit_test(test_tail),       cmocka_unit_test(test_page),
+                                       cmocka_unit_test(test_redirect),   cmocka_unit_test(test_link),
+                                       cmocka_unit_test(test_complain),   cmocka_unit_test(test_protocols)};
 
     return run_group("iiif", tests, sizeof tests / sizeof *tests);
 }
