@@ -277,6 +277,8 @@ MaxConnectionsPerChild 0
                 os.killpg(self.proc.pid, signal.SIGKILL)
                 self.proc.wait()
                 return False
+            with contextlib.suppress(OSError):  # a mod_cgid daemon that httpd started again while it ended
+                os.killpg(self.proc.pid, signal.SIGKILL)
         return True
 
     def stop(self):
