@@ -2,7 +2,10 @@
  * TIFF and BigTIFF: the decoder. Reads are cut into blocks; each is looked up (tiff_dir.c), decompressed (tiff_lib.c)
  * and made into pixels (tiff_pixel.c), all in place where the stored rows are the delivered ones. */
 #include "codec/tiff_dir.h"
+#include "path.h"
+#include <apr_strings.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tiffio.h>
@@ -10,6 +13,7 @@
 #define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
 #define MOST_ICC    (4u << 20)
 #define MOST_XMP    (1u << 20)
+#define MOST_TEXT   4096 /* longer descriptions are data of slide scanners and microscopes */
 #define MOST_TABLES (64u << 10)
 #define RAW_READ    (64u << 10) /* stored tiles up to this are looked through whole before they are given away */
 
@@ -228,6 +232,56 @@ static double per_cm(iip_tiff_file *f, const iip_tiff_dir *d, int tag)
     return unit < 2 || unit > 3 || !(v > 1e-6 && v < 1e9) ? 0 : v;
 }
 
+/* What lies beside the picture: where it cannot be read the picture is good without. */
+static const void *aside(iip_tiff_file *f, const iip_tiff_entry *t, size_t max, size_t *n, apr_pool_t *p)
+{
+    *n = 0;
+    if (t->count > max || (int64_t)t->count > f->size || (int64_t)t->at > f->size - (int64_t)t->count)
+        return NULL;
+    return iip_tiff_bytes(f, t, max, n, p);
+}
+
+static iip_status texts(iip_tiff_file *f, const iip_tiff_dir *d, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    static const struct {
+        int tag;
+        unsigned exif;
+    } rows[] = {{TAG_DESCRIPTION, 0x10e}, {TAG_MAKE, 0x10f},   {TAG_MODEL, 0x110},     {TAG_SOFTWARE, 0x131},
+                {TAG_DATE, 0x132},        {TAG_ARTIST, 0x13b}, {TAG_COPYRIGHT, 0x8298}};
+    enum { COUNT = sizeof rows / sizeof *rows };
+    iip_exif_field text[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        text[i].tag = rows[i].exif;
+        text[i].text = aside(f, &d->tag[rows[i].tag], MOST_TEXT, &text[i].len, p);
+    }
+    return f->bad ? f->bad : iip_exif_of_texts(text, COUNT, &out->exif, &out->exif_len, p, e);
+}
+
+/* A tag's text as UTF-8: what is not is taken for Latin 1, as older writers had it. NULL if there is none. */
+static const char *text(iip_tiff_file *f, const iip_tiff_entry *t, apr_pool_t *p)
+{
+    size_t n;
+    const unsigned char *raw = aside(f, t, MOST_TEXT, &n, p);
+    char *s, *to;
+
+    if (!raw || !*raw)
+        return NULL;
+    s = apr_pstrmemdup(p, (const char *)raw, n); /* it ends at the first NUL */
+    if (iip_utf8_good(s))
+        return s;
+    to = s = apr_pcalloc(p, 2 * n + 1);
+    for (; n-- && *raw; raw++) {
+        if (*raw < 0x80) {
+            *to++ = (char)*raw;
+        } else {
+            *to++ = (char)(0xC0 | *raw >> 6);
+            *to++ = (char)(0x80 | (*raw & 0x3F));
+        }
+    }
+    return s;
+}
+
 static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     const iip_tiff_level *l = &r->level[0];
@@ -254,6 +308,10 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     }
     out->tiled = l->dir.tiled;
     out->pages = r->pages;
+    out->page_name = text(f, &l->dir.tag[l->dir.tag[TAG_DOCUMENT_NAME].count ? TAG_DOCUMENT_NAME : TAG_PAGE_NAME], p);
+    out->page_scale = iip_tiff_real(f, &l->dir.tag[TAG_NITS], 0, 0);
+    if (!isfinite(out->page_scale))
+        out->page_scale = 0;
     out->bands = l->form.bands;
     out->bits = l->dir.bits;
     out->sample = l->form.sample;
@@ -267,9 +325,9 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->max = out->min ? out->min + out->bands : NULL;
     out->res_x = per_cm(f, &l->dir, TAG_RES_X);
     out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
-    out->icc = iip_tiff_bytes(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
-    out->xmp = iip_tiff_bytes(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
-    return f->bad;
+    out->icc = aside(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
+    out->xmp = aside(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    return f->bad ? f->bad : texts(f, &l->dir, out, p, e);
 }
 
 static iip_status unfit(iip_error *e, const char *why)

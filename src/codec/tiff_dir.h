@@ -27,6 +27,9 @@
     X(PHOTOMETRIC, 262)                                                                                                \
     X(FILLORDER, 266)                                                                                                  \
     X(DOCUMENT_NAME, 269)                                                                                              \
+    X(DESCRIPTION, 270)                                                                                                \
+    X(MAKE, 271)                                                                                                       \
+    X(MODEL, 272)                                                                                                      \
     X(STRIP_OFFSETS, 273)                                                                                              \
     X(ORIENTATION, 274)                                                                                                \
     X(SAMPLES, 277)                                                                                                    \
@@ -37,6 +40,9 @@
     X(PLANAR, 284)                                                                                                     \
     X(PAGE_NAME, 285)                                                                                                  \
     X(RES_UNIT, 296)                                                                                                   \
+    X(SOFTWARE, 305)                                                                                                   \
+    X(DATE, 306)                                                                                                       \
+    X(ARTIST, 315)                                                                                                     \
     X(COLORMAP, 320)                                                                                                   \
     X(TILE_WIDTH, 322)                                                                                                 \
     X(TILE_HEIGHT, 323)                                                                                                \
@@ -54,6 +60,7 @@
     X(BLACK_WHITE, 532)                                                                                                \
     X(XMP, 700)                                                                                                        \
     X(DEPTH, 32997)                                                                                                    \
+    X(COPYRIGHT, 33432)                                                                                                \
     X(ICC, 34675)                                                                                                      \
     X(NITS, 37439)
 
