@@ -178,38 +178,6 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
 
 /* --- keys --- */
 
-void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33])
-{
-    static const unsigned char keys[2][APR_SIPHASH_KSIZE] = {"mod_iip etag  1", "mod_iip etag  2"};
-    static const char hex[] = "0123456789abcdef";
-    char text[IIP_LINE_MAX + 1200];
-    size_t at = 0, n = strlen(s->name);
-    int64_t id[4] = {(int64_t)s->id.ino, s->id.size, s->id.mtime_ns, s->id.ctime_ns};
-
-    /* A name longer than a good one (httpd mapped it) still counts by its last part; the inode does the rest. */
-    if (n > 1024) {
-        at = n - 1024;
-        n = 1024;
-    }
-    memcpy(text, s->name + at, n);
-    at = n;
-    memcpy(text + at, id, sizeof id);
-    at += sizeof id;
-    memcpy(text + at, IIP_VERSION, sizeof IIP_VERSION);
-    at += sizeof IIP_VERSION;
-    if (len > IIP_LINE_MAX)
-        len = IIP_LINE_MAX;
-    memcpy(text + at, line, len);
-    at += len;
-    for (int k = 0; k < 2; k++) {
-        apr_uint64_t h = apr_siphash24(text, at, keys[k]);
-
-        for (int i = 0; i < 16; i++)
-            tag[16 * k + i] = hex[h >> (60 - 4 * i) & 15];
-    }
-    tag[32] = '\0';
-}
-
 static size_t output_key(const iip_source_t *s, const char *line, size_t len, unsigned char *key)
 {
     memcpy(key, &s->id, sizeof s->id);

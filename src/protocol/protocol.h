@@ -41,8 +41,8 @@ typedef struct iip_protocol {
                         apr_pool_t *p);
     /* MAY be NULL. Where IIP_WANT_BARE and IIP_WANT_MOVED redirect to (absolute URL). */
     const char *(*redirect)(const iip_input *in, const iip_request *rq, iip_want want, apr_pool_t *p);
-    /* MAY be NULL. name is no file: if it may be that of a page of one (spec/iiif.md R51), the file's name; what is behind
-     * it goes into rq. Else NULL. */
+    /* MAY be NULL. name is no file: if it may be that of a page of one (spec/iiif.md R51), the file's name; what is
+     * behind it goes into rq. Else NULL. */
     const char *(*page)(const iip_input *in, iip_request *rq, const char *name, apr_pool_t *p);
     /* mapped only: how many bytes at the right end of a raw path are this protocol's own tail (0 = none): the name lies
      * before it. */

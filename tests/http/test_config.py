@@ -32,6 +32,7 @@ BAD = {
     "IIPBaseURL": ["", "ftp://x.example", "x.example", "javascript:alert(1)", "https://", '"https://a b"'],
     "IIPTrustedProxy": ["", "nonsense", "10.0.0.0/99", "300.1.1.1"],
     "IIIFVersions": ["", "4", "3 3", "x", "0", "2.1.1 a"],
+    "IIIFDelimiter": ["", "#", ";;"],
     "IIIFLiteralSlash": ["", "Yes please"],
     "IIPMaxSize": ["", "-1", "x", "500 x", "1 2 3", "99999999999999999999"],
     "IIPMaxArea": ["", "-1", "x", "5 5", "99999999999999999999"],

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG 2000 reader: code-streams of all shapes. Every window of every level must be what OpenJPEG decodes of the whole
  * picture, and of lossless ones what went in; HT files come from grk_compress, where it is installed, and are compared
- * with the picture that went in and with grk_decompress. */
+ * with the picture that went in and with grk_decompress.
+ * Longer than 600 lines: every shape of code-stream is made here and has its row. */
 #include "jp2_plain.h"
 #include <math.h>
 #include <unistd.h>
