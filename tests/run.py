@@ -227,7 +227,13 @@ def valgrind(s):
         s.units("build", before=("valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"))
 
 
-SUITES = [build, lint, unit, plain, fuzz, asan, tool, http, browser]
+def demo(s):
+    """What `make demo` starts looks itself over, every picture over one kept connection, and leaves nothing behind."""
+    rc, out = s.run(PYTHON, "tests/demo/demo.py", "--once", timeout=600)
+    s.check(rc == 0, "tests/demo/demo.py --once", out)
+
+
+SUITES = [build, lint, unit, plain, fuzz, asan, tool, http, demo, browser]
 NAMED = [tsan, valgrind]
 
 
