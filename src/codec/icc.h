@@ -3,8 +3,8 @@
  * bounded: profiles come from any file. */
 #ifndef IIP_ICC_H
 #define IIP_ICC_H
-#ifdef IIP_HAVE_LCMS2
 #include "codec/codec.h"
+#ifdef IIP_HAVE_LCMS2
 #include <lcms2.h>
 
 typedef struct {
