@@ -3,9 +3,6 @@
 #include "raster/stage.h"
 #include <math.h>
 
-/* Answers above this are sent while they are made. */
-#define STREAM_PIXELS 4000000
-
 /* Rows that stages hold besides a strip: lines of a filter, of a codec, of a turned canvas. */
 #define ROWS_HELD 16
 
@@ -96,5 +93,5 @@ int iip_request_streams(const iip_request *rq)
     int64_t w, h;
 
     iip_request_canvas(rq, &w, &h);
-    return enc && !enc->whole && times(w, h) > STREAM_PIXELS;
+    return enc && !enc->whole && times(w, h) > IIP_STREAM_PIXELS;
 }

@@ -60,6 +60,8 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info);
 typedef enum { IIP_ICC_DROP, IIP_ICC_SEND, IIP_ICC_CONVERT } iip_icc_use;
 iip_icc_use iip_request_icc(const iip_request *rq, const iip_info *info);
 
+/* Answers of more pixels than these are sent while they are made. */
+#define IIP_STREAM_PIXELS 4000000
 /* 1 if the answer is sent while it is made (JPEG and PNG over 4 Mpx, architecture section 4). */
 int iip_request_streams(const iip_request *rq);
 #endif

@@ -6,7 +6,7 @@
  * and smaller, but knows no streams. Larger answers, and all where libdeflate is not installed, go through zlib row by
  * row. There, at level 1, matching runs only (Z_RLE) is a quarter faster than zlib's own matching, and photographs come
  * out smaller. */
-#include "codec/codec.h"
+#include "request.h"
 #include <string.h>
 #include <zlib.h>
 #ifdef IIP_HAVE_DEFLATE
@@ -14,7 +14,6 @@
 #endif
 
 #define IDAT  (64 * 1024) /* bytes of pixels a chunk of a stream, hence a call of the sink */
-#define WHOLE (16u << 20) /* filtered bytes that are held to be deflated in one go */
 #define MOST  0x7fffffff  /* of a side, and of a chunk's length */
 #define FRAME 12          /* a chunk's length, name and checksum */
 
@@ -187,7 +186,7 @@ static iip_status png_begin(iip_writer_t **out, const iip_raster *shape, const i
                             apr_pool_t *p, iip_error *e)
 {
     iip_writer_t *w = apr_pcalloc(p, sizeof *w);
-    size_t all;
+    size_t hold;
 
     if (shape->w < 1 || shape->h < 1 || shape->w > MOST || shape->h > MOST)
         return iip_fail(e, IIP_E_LIMIT, 0, "PNG holds at most %d pixels a side", MOST);
@@ -201,14 +200,17 @@ static iip_status png_begin(iip_writer_t **out, const iip_raster *shape, const i
     w->two = o->bilevel && shape->bands == 1 && !w->deep;
     w->pixel = (size_t)shape->bands << w->deep;
     w->row = w->two ? ((size_t)shape->w + 7) / 8 : (size_t)shape->w * w->pixel;
+    hold = w->row + 1;
 #ifdef IIP_HAVE_DEFLATE
-    w->whole = !__builtin_mul_overflow(w->row + 1, (size_t)shape->h, &all) && all <= WHOLE;
+    w->whole = shape->w * shape->h <= IIP_STREAM_PIXELS;
+    if (w->whole)
+        hold *= (size_t)shape->h;
 #endif
     for (int i = 0; i < 2; i++)
         if (!(w->line[i] = iip_codec_alloc(w->row, p, e)))
             return e->status;
     memset(w->line[0], 0, w->row); /* above the first row */
-    if (!(w->raw = iip_codec_alloc(w->whole ? all : w->row + 1, p, e)))
+    if (!(w->raw = iip_codec_alloc(w->whole ? hold : w->row + 1, p, e)))
         return e->status;
     if ((!w->whole && start_stream(w, e) != IIP_OK) || put_header(w, shape, e) != IIP_OK ||
         put_metadata(w, o, e) != IIP_OK)
