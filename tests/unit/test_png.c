@@ -266,7 +266,7 @@ static void metadata(void **state)
 /* More than is held at once: the same pixels, in chunks of 64 KiB, and any of them may fail to go out. */
 static void streamed(void **state)
 {
-    const iip_raster shapes[] = {{2600, 2200, 3, IIP_U8, 0, NULL}, {1500, 1500, 4, IIP_U16, 0, NULL}};
+    const iip_raster shapes[] = {{2600, 2200, 3, IIP_U8, 0, NULL}, {2100, 2000, 4, IIP_U16, 0, NULL}};
     iip_error e;
 
     for (int i = 0; i < 2; i++)
