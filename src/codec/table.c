@@ -9,6 +9,11 @@ extern const iip_decoder iip_decoder_png;
 extern const iip_decoder iip_decoder_webp;
 extern const iip_decoder iip_decoder_jp2;
 
+#ifdef IIP_HAVE_GIF
+extern const iip_decoder iip_decoder_gif;
+extern const iip_encoder iip_encoder_gif;
+#endif
+
 extern const iip_encoder iip_encoder_jpeg;
 extern const iip_encoder iip_encoder_png;
 extern const iip_encoder iip_encoder_webp;
@@ -16,10 +21,20 @@ extern const iip_encoder iip_encoder_tiff;
 
 static const iip_decoder *const decoders[] = {
     &iip_decoder_tiff, &iip_decoder_jpeg, &iip_decoder_png, &iip_decoder_webp, &iip_decoder_jp2,
+#ifdef IIP_HAVE_GIF
+    &iip_decoder_gif,
+#endif
 };
 
 static const iip_encoder *const encoders[] = {
-    &iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_webp, &iip_encoder_tiff, NULL,
+    &iip_encoder_jpeg,
+    &iip_encoder_png,
+    &iip_encoder_webp,
+    &iip_encoder_tiff,
+#ifdef IIP_HAVE_GIF
+    &iip_encoder_gif,
+#endif
+    NULL,
 };
 
 #define OWN       ((int)(sizeof decoders / sizeof *decoders))

@@ -40,6 +40,8 @@ static int fuzz_reader(const iip_decoder *d, const uint8_t *data, size_t n)
     iip_error e = {0};
     apr_pool_t *p;
 
+    if (!d)
+        return 0; /* not built */
     if (!root) {
         apr_initialize();
         apr_pool_create(&root, NULL);
