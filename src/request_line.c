@@ -65,6 +65,15 @@ size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t r
     return at;
 }
 
+size_t iip_request_room(const iip_request *rq)
+{
+    size_t room = IIP_LINE_MAX;
+
+    for (int i = 0; i < rq->op_count; i++)
+        room += rq->op[i].argc * sizeof ",00000000";
+    return room;
+}
+
 size_t iip_request_line(const iip_request *rq, char *out, size_t room)
 {
     const iip_rect *r = &rq->src;

@@ -178,19 +178,20 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
 
 /* --- keys --- */
 
-static size_t output_key(const iip_source_t *s, const char *line, size_t len, unsigned char *key)
+#define KEY_LENGTH(len) (sizeof(iip_ident) + (len))
+
+static void *output_key(const iip_source_t *s, const char *line, size_t len, apr_pool_t *p)
 {
+    char *key = apr_palloc(p, KEY_LENGTH(len));
+
     memcpy(key, &s->id, sizeof s->id);
     memcpy(key + sizeof s->id, line, len);
-    return sizeof s->id + len;
+    return key;
 }
-#define KEY_MAX (sizeof(iip_ident) + IIP_LINE_MAX)
 
-iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len)
+iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len, apr_pool_t *p)
 {
-    unsigned char key[KEY_MAX];
-
-    return iip_cache_peek(sv->output, key, output_key(s, line, len, key));
+    return iip_cache_peek(sv->output, output_key(s, line, len, p), KEY_LENGTH(len));
 }
 
 /* --- making an answer --- */
@@ -521,10 +522,9 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
                            iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out,
                            iip_error *e)
 {
-    unsigned char key[KEY_MAX];
     image_job j = {sv, rq, info, s, lim, b, p};
 
-    return iip_cache_get(sv->output, key, output_key(s, line, len, key), b->until, fill_output, &j, out, e);
+    return iip_cache_get(sv->output, output_key(s, line, len, p), KEY_LENGTH(len), b->until, fill_output, &j, out, e);
 }
 
 /* --- answers that leave while they are made --- */

@@ -68,7 +68,7 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
     const iip_info *info;
     const char *file;
     iip_blob *hold;
-    char line[IIP_LINE_MAX];
+    char *line;
     size_t len;
     apr_time_t t0 = apr_time_now();
     iip_error look;
@@ -109,7 +109,9 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
             rv = iip_serve_stream(t->sv, &rq, info, src, &t->lim, b, p, &k.sink, e);
             a->len = k.len;
         } else {
-            len = iip_request_line(&rq, line, sizeof line);
+            len = iip_request_room(&rq);
+            line = apr_palloc(p, len);
+            len = iip_request_line(&rq, line, len);
             rv = iip_serve_image(t->sv, &rq, line, len, info, src, &t->lim, b, p, &a->blob, e);
             if (rv == IIP_OK) {
                 a->body = a->blob->data;
