@@ -162,7 +162,8 @@ typedef struct {
     iip_pair part;        /* the page as a picture of a/b of its size: iip_info_part(); b 0 = its own size */
     int angle_h, angle_v; /* sequences (SDS); -1 = default */
     iip_region_kind region_kind;
-    iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: level, tx, ty */
+    iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: x y w h on the grid */
+    iip_pair grid;         /* TILE: the picture is a x b pixels large there: some level, stored or not */
     iip_size_kind size_kind;
     iip_decimal size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */
     iip_grow grow;
@@ -177,6 +178,7 @@ typedef struct {
     int download;            /* Content-Disposition: attachment; not part of the line */
     int negotiated;          /* format was chosen by Accept: Vary; not part of the line */
     const iip_settings *set; /* members marked K there are part of the line like all else */
+    const void *asked;       /* the protocol's own, from its parse() to its place(); NULL: none */
     /* set by iip_request_resolve() */
     iip_rect src;         /* full-resolution pixels of the upright picture, clipped */
     int64_t out_w, out_h; /* before rotation */

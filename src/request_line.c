@@ -86,6 +86,9 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
              ";flip=%d;turn=%s;format=%d;quality=%d;layers=%d",
              rq->page, rq->angle_h, rq->angle_v, r->x, r->y, r->w, r->h, rq->out_w, rq->out_h, rq->flip, turn,
              rq->format, rq->quality, rq->layers);
+    if (rq->region_kind == IIP_REGION_TILE)
+        at = put(out, at, room, ";grid=%" PRId64 ",%" PRId64 ";tile=%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64,
+                 rq->grid.a, rq->grid.b, rq->region[0].num, rq->region[1].num, rq->region[2].num, rq->region[3].num);
     if (rq->part.b)
         at = put(out, at, room, ";part=%" PRId64 ":%" PRId64, rq->part.a, rq->part.b);
     for (int i = 0; i < rq->op_count; i++) {

@@ -33,6 +33,7 @@ typedef struct {
     int64_t shown_w, shown_h;        /* size of the picture if not that of level[0] (iip_info_part()), else 0 */
     int virtual_from;                /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
     int tiled;                       /* stored in tiles that clients should ask for */
+    int wavelet;                     /* levels are those of a wavelet: a side of n has (n + 1) / 2 below it */
     int pages;
     const char *page_name; /* of this page, UTF-8; NULL = none */
     double page_scale;     /* its values times this are what they mean (a stack's); 0 = unknown */

@@ -117,6 +117,7 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     for (int i = 0; i < h->levels; i++)
         set_level(r, i, least(side, most), most, out);
     out->tiled = h->columns * h->rows > 1;
+    out->wavelet = 1;
     out->pages = 1;
     out->orientation = 1;
     out->layers = h->layers;

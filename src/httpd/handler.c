@@ -60,7 +60,8 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     iip_blob *blob;
     int rc;
 
-    if (iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+    if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
+        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
         return OK;
     len = iip_request_room(&q->rq);
     line = apr_palloc(r->pool, len);

@@ -100,7 +100,8 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
 
         if ((rv = proto->describe(in, &rq, info, &t->lim, &body, &mime, &vary, &link, p, e)) == IIP_OK)
             text(a, 200, mime, body);
-    } else if ((rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
+    } else if ((!proto->place || (rv = proto->place(in, &rq, info, &t->lim, p, e)) == IIP_OK) &&
+               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
         a->status = 200;
         a->mime = iip_encoder_find(rq.format)->mime;
         if (iip_request_streams(&rq)) {
