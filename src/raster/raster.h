@@ -59,8 +59,8 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
 /* colour.c: any space and sample to grey or RGB of 8 bits, alpha kept; or of another sample: U16 from what is wider
- * than 8 bits, U32 from 32 bits, F32 from floats, whose values then stay what they are. inks: CMYK stays. Integers are
- * left-aligned in their samples; of a multiband picture the first three bands are taken, or the first. */
+ * than 8 bits, U32 from 32 bits, F32 from floats, whose values then stay what they are. inks: CMYK stays. Integers take
+ * all the range of their samples; of a multiband picture the first three bands are taken, or the first. */
 iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_sample sample, int inks, iip_budget *b,
                               apr_pool_t *p, iip_error *e);
 /* profile.c: the colours of t's profile, as iip_stage_colour() makes them of its picture (8 bits from 8 bits, else 16;

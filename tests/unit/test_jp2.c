@@ -80,17 +80,15 @@ static const recipe recipes[] = {
 
 /* --- a model of what is delivered --------------------------------------------------------------------------------- */
 
-/* As codec.h has it: left-aligned, less than 8 bits stretched. */
+/* All the range of the delivered sample, whatever the depth. */
 static double stored(int32_t v, comp q, iip_sample s)
 {
-    const double top = pow(2, q.bits) - 1;
-    const int wide = (int)iip_sample_size(s) * 8;
+    const double top = pow(2, q.bits) - 1, full = pow(2, (int)iip_sample_size(s) * 8) - 1;
+    const double black = s == IIP_S16 || s == IIP_S32 ? (full + 1) / 2 : 0;
 
-    if (s == IIP_S16 || s == IIP_S32)
-        return v * pow(2, wide - q.bits);
     if (q.sign)
         v += 1 << (q.bits - 1);
-    return q.bits < 8 && wide == 8 ? floor(v * 255 / top + .5) : v * pow(2, wide - q.bits);
+    return floor(v * full / top + .5) - black;
 }
 
 static double sample_at(const iip_raster *r, int64_t x, int64_t y, int band)
