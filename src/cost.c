@@ -4,7 +4,8 @@
 #include <math.h>
 
 /* Rows that stages hold besides a strip: lines of a filter, of a codec, of a turned canvas. */
-#define ROWS_HELD 16
+#define ROWS_HELD   16
+#define ROWS_ACROSS 5 /* and of the window besides, while it is shrunk sideways */
 
 #define MUCH INT64_MAX
 
@@ -74,6 +75,7 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     if (info->sample != IIP_U8 || info->space > IIP_RGB)
         sum = plus(sum, times(times(c.w, rows), bands));
     sum = plus(sum, times(plus(c.w, rq->out_w), ROWS_HELD * 4 * (int64_t)sizeof(float)));
+    sum = plus(sum, times(c.w, ROWS_ACROSS * 4 * (int64_t)sizeof(float)));
     iip_request_canvas(rq, &w, &h);
     if (rq->rotate != 0)
         sum = plus(sum, times(times(rq->out_w, rq->out_h), bands));
