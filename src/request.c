@@ -132,9 +132,9 @@ static int is_scale(const iip_info *info, const iip_level *l, int64_t s)
     return x > -s && x < s && y > -s && y < s;
 }
 
-/* The power of two by which the level is smaller, 0 if there is none. Clients count from the full size, so it is not
- * the quotient of two rounded widths: the powers on both sides of the longer side's quotient are tried. */
-static int64_t level_scale(const iip_info *info, const iip_level *l)
+/* Clients count from the full size, so it is not the quotient of two rounded widths: the powers on both sides of the
+ * longer side's quotient are tried. */
+int64_t iip_level_scale(const iip_info *info, const iip_level *l)
 {
     const int64_t w = iip_info_w(info), h = iip_info_h(info);
     int64_t by = w > h ? w / l->w : h / l->h, s = 1;
@@ -189,7 +189,7 @@ static iip_status resolve_tile(iip_request *rq, const iip_info *info, iip_error 
 {
     const iip_decimal *d = rq->region;
     const iip_level grid = {.w = rq->grid.a, .h = rq->grid.b};
-    int64_t s = grid.w > 0 && grid.h > 0 ? level_scale(info, &grid) : 0;
+    int64_t s = grid.w > 0 && grid.h > 0 ? iip_level_scale(info, &grid) : 0;
 
     if (!grid_axis(d[0].num, d[2].num, grid.w, iip_info_w(info), s, &rq->src.x, &rq->src.w) ||
         !grid_axis(d[1].num, d[3].num, grid.h, iip_info_h(info), s, &rq->src.y, &rq->src.h))
@@ -347,8 +347,8 @@ static int is_grid(const iip_request *rq, const iip_info *info, const iip_level 
 
     if (grid.w == l->w && grid.h == l->h)
         return 1;
-    s = level_scale(info, l);
-    return s && s == level_scale(info, &grid);
+    s = iip_level_scale(info, l);
+    return s && s == iip_level_scale(info, &grid);
 }
 
 /* The same for such a part, counted in pixels of the grid. On the grid's own level a side that was computed from the
@@ -374,7 +374,7 @@ static int level_enough(const iip_request *rq, const iip_info *info, int level)
         return level_enough_for_part(rq, info, l);
     if (holds(rq->src.w, l->w, W, rq->out_w, 1, 1) && holds(rq->src.h, l->h, H, rq->out_h, 1, 1))
         return 1;
-    s = level_scale(info, l);
+    s = iip_level_scale(info, l);
     if (s == 0 || !on_grid(&rq->src, info, s))
         return 0;
     x = rounds_to(rq->out_w, rq->src.w, s);
@@ -412,7 +412,7 @@ void iip_request_window(const iip_request *rq, const iip_info *info, iip_window 
     const iip_level *l = &info->level[rq->level];
     const iip_rect *r = &rq->src;
     const iip_decimal *d = rq->region;
-    int64_t s = level_scale(info, l);
+    int64_t s = iip_level_scale(info, l);
 
     if (rq->region_kind == IIP_REGION_TILE) {
         if (rq->out_w == d[2].num && rq->out_h == d[3].num && is_grid(rq, info, l)) {

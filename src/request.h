@@ -23,8 +23,8 @@ void iip_request_max(const iip_request *rq, const iip_limits *lim, int grow, int
 int64_t iip_request_height(const iip_request *rq, const iip_info *info, int64_t w);
 
 /* The resolved request and its K settings as one line, numbers as exact text: equal lines are equal bytes of one source
- * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request whose operations have
- * no more than 100 numbers, iip_request_room() for this one. */
+ * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request whose operations
+ * have no more than 100 numbers, iip_request_room() for this one. */
 #define IIP_LINE_MAX 2048
 size_t iip_request_room(const iip_request *rq);
 size_t iip_request_line(const iip_request *rq, char *out, size_t room);
@@ -32,6 +32,9 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room);
 /* Degrees as the shortest decimal, "22.5", "0.5" (12 places are kept; spec/iiif.md section 7). */
 #define IIP_ROTATION_MAX 24
 void iip_rotation_text(double degrees, char text[IIP_ROTATION_MAX]);
+
+/* The power of two by which a level (its w and h) is smaller than the picture, 0 if there is none. */
+int64_t iip_level_scale(const iip_info *info, const iip_level *l);
 
 /* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a
  * tile of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact

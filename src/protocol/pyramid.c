@@ -4,11 +4,6 @@
 
 #define TILE 256 /* where the file has none that clients should ask for */
 
-static int64_t half(int64_t side, int up)
-{
-    return side > 1 ? (side + up) / 2 : 1;
-}
-
 void iip_pyramid_of(iip_pyramid *py, const iip_info *info)
 {
     const int tiles = info->tiled && !info->wavelet;
@@ -24,8 +19,8 @@ void iip_pyramid_of(iip_pyramid *py, const iip_info *info)
     least.level = -1;
     while ((least.w > py->tile_w || least.h > py->tile_h) && (least.w > 1 || least.h > 1) &&
            n < (int)(sizeof py->at / sizeof *py->at)) {
-        least.w = half(least.w, info->wavelet);
-        least.h = half(least.h, info->wavelet);
+        least.w = iip_half(least.w, info->wavelet);
+        least.h = iip_half(least.h, info->wavelet);
         py->at[n++] = least;
     }
     py->count = n;

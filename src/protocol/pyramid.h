@@ -30,6 +30,12 @@ static inline int64_t iip_tiles(int64_t side, int64_t tile)
  */
 int iip_pyramid_tile(const iip_pyramid *py, int r, int64_t n, iip_rect *tile);
 
+/* A side of the next smaller level where none is stored; up: rounded up (iip_info.wavelet). */
+static inline int64_t iip_half(int64_t side, int up)
+{
+    return side > 1 ? (side + up) / 2 : 1;
+}
+
 /* Makes rq ask for a part of the picture as it is w x h large, one to one (iip_request_resolve() finds where that lies:
  * a stored tile, a stored level, else it is scaled from the next larger one). */
 void iip_pyramid_ask(iip_request *rq, int64_t w, int64_t h, iip_rect part);
