@@ -303,6 +303,8 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         } else if (!v->dir.tiled && v->dir.compression == TIFF_NONE && !v->form.clumps) {
             kept = 0;
         }
+        if (iip_tiff_is_jp2(&v->dir)) /* samples, the wavelet's copy of them and what it is made of */
+            out->level_hold[i] = v->block / iip_sample_size(v->form.sample) * 12;
         if (kept > 1 << 20 && kept > out->hold)
             out->hold = kept;
     }

@@ -287,6 +287,11 @@ iip_status iip_tiff_dir_read(iip_tiff_file *f, iip_tiff_dir *d)
             d->photometric = TIFF_RGB;
         }
     }
+    if (d->samples == 3 && !d->planar &&
+        (d->compression == TIFF_JP2_YCC || (iip_tiff_is_jp2(d) && d->photometric == TIFF_YCBCR))) {
+        d->jp2_ycc = 1;
+        d->photometric = TIFF_RGB;
+    }
     d->tiled = t[TAG_TILE_WIDTH].count && t[TAG_TILE_HEIGHT].count;
     if (d->tiled) {
         d->block_w = small(f, d, TAG_TILE_WIDTH, 0, IIP_MAX_SIDE, "tile width");

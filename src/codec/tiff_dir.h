@@ -98,6 +98,7 @@ typedef struct {
     int64_t across, per_plane; /* blocks */
     int tiled, planar;         /* planar: each sample in a plane of its own */
     int samples, bits, format, photometric, compression, fill, orientation;
+    int jp2_ycc;  /* the same where JPEG 2000's decoder does it */
     int jpeg_ycc; /* YCbCr that libjpeg converts: photometric is RGB then */
     int sub_x, sub_y;
     unsigned subtype; /* bits of NewSubfileType */
@@ -259,5 +260,9 @@ typedef struct {
 /* WHOLE: all of a block is decoded at once. OURS: not by libtiff. NOISY: what it finds wrong in a row does not matter,
  * faxes come over telephones. */
 enum { TIFF_WHOLE = 1, TIFF_OURS = 2, TIFF_NOISY = 4 };
+static inline int iip_tiff_is_jp2(const iip_tiff_dir *d)
+{
+    return d->compression == TIFF_JP2_YCC || d->compression == TIFF_JP2_RGB || d->compression == TIFF_JP2;
+}
 const iip_tiff_codec *iip_tiff_codec_find(int code);
 #endif

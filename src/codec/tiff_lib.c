@@ -4,6 +4,7 @@
  * as its first, which saves it the walk to that directory, and is kept.
  *
  * Compressed strips of many MiB are the exception: those libtiff reads itself, row by row. */
+#include "codec/jp2.h"
 #include "codec/tiff_dir.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -32,6 +33,7 @@ struct iip_tiff_lib {
     size_t most; /* bytes of a compressed strip */
     uint64_t clock;
     iip_tiff_buffer packed;
+    apr_pool_t *pool;
     handle hand[IIP_TIFF_HANDLES];
 };
 
@@ -317,6 +319,29 @@ static int inflate_block(handle *h, uint64_t block, void *in, size_t len, unsign
     return 1;
 }
 
+/* JPEG 2000: not libtiff's, but a picture by itself. It may end where the whole picture does. */
+static iip_status jp2_block(iip_tiff_lib_t *t, const iip_tiff_level *l, uint64_t block, size_t len, unsigned char *dst)
+{
+    const iip_tiff_dir *d = &l->dir;
+    const int64_t at = (int64_t)(block % (uint64_t)d->per_plane), left = at % d->across * d->block_w;
+    const int64_t top = at / d->across * d->block_h, w = d->w - left, h = d->h - top;
+    iip_raster out = {
+        d->block_w, d->block_h, d->planar ? 1 : d->samples, l->form.sample, iip_tiff_form_row(&l->form, d), dst};
+    apr_pool_t *p;
+
+    if (apr_pool_create(&p, t->pool) != APR_SUCCESS)
+        return t->f->bad = iip_fail(t->f->e, IIP_E_MEMORY, 0, "a pool");
+    t->f->bad = iip_jp2_block(iip_source_memory(t->packed.p, len, "tile", p),
+                              out.bands != 3 ? IIP_JP2_NO_SPACE
+                              : d->jp2_ycc   ? 18
+                                             : 16,
+                              &out, p, t->f->e);
+    apr_pool_destroy(p);
+    if (!t->f->bad && (out.w < (w < d->block_w ? w : d->block_w) || out.h < (h < d->block_h ? h : d->block_h)))
+        return damaged(t, "too small a picture", block);
+    return t->f->bad;
+}
+
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n)
 {
@@ -329,6 +354,8 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
         return damaged(t, "far too many bytes", block);
     if (iip_tiff_room(t->f, &t->packed, len) != IIP_OK || iip_tiff_read(t->f, t->packed.p, len, off) != IIP_OK)
         return t->f->bad;
+    if (iip_tiff_is_jp2(&l->dir))
+        return jp2_block(t, l, block, len, dst);
     if (l->dir.jpeg_ycc && sampling(t, block, t->packed.p, len, &sub_x, &sub_y) != IIP_OK)
         return t->f->bad;
     /* libtiff takes a smaller picture and leaves the rest of the buffer as it was */
@@ -401,6 +428,7 @@ iip_tiff_lib_t *iip_tiff_lib_create(iip_tiff_file *f, const iip_tiff_level *leve
     t->f = f;
     t->level = level;
     t->most = most;
+    t->pool = p;
     apr_pool_cleanup_register(p, t, lib_close, apr_pool_cleanup_null);
     return t;
 }

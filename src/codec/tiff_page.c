@@ -18,6 +18,8 @@
 #define TALL      (8u << 20) /* compressed strips of more are decoded by rows */
 #define TALL_MANY (1 << 20)  /* so many of them at most: libtiff keeps their places in memory */
 
+#define JP2_BITS 0x1FFFE /* 1 to 16 */
+
 static const iip_tiff_codec codecs[] = {
     {TIFF_NONE, "uncompressed", 0, 0, .2},
     {2, "CCITT modified Huffman", TIFF_NOISY, 1u << 1, .5},
@@ -35,6 +37,9 @@ static const iip_tiff_codec codecs[] = {
     {34661, "JBIG", TIFF_WHOLE, 1u << 1, 2},
     {TIFF_SGILOG, "SGILog", TIFF_WHOLE, 0, 1.5},
     {TIFF_SGILOG24, "SGILog24", TIFF_WHOLE, 0, 1.5},
+    {TIFF_JP2_YCC, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
+    {TIFF_JP2_RGB, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
+    {TIFF_JP2, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
     {34887, "LERC", TIFF_WHOLE, 0, 1},
     {34925, "LZMA", 0, 0, 6},
     {50000, "ZSTD", 0, 0, .7},
@@ -62,8 +67,10 @@ static iip_status codec_check(iip_tiff_file *f, const iip_tiff_dir *d)
         return FAIL(f, IIP_E_FORMAT, "%s with photometric interpretation %d", c->name, d->photometric);
     if (c->bits && (d->bits > 31 || !(c->bits & 1u << d->bits)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d bits", c->name, d->bits);
+    if (iip_tiff_is_jp2(d) && d->format != 1)
+        return FAIL(f, IIP_E_FORMAT, "%s of sample format %d", c->name, d->format);
     /* these know rows of one sample only, or of colours */
-    if (d->bits < 8 && c->bits && d->samples > 1 && !d->planar)
+    if (d->bits < 8 && c->bits && !iip_tiff_is_jp2(d) && d->samples > 1 && !d->planar)
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
     if (c->code == TIFF_WEBP && (d->planar || (d->samples != 3 && d->samples != 4)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
