@@ -10,6 +10,8 @@
 #include <string.h>
 #include <tiffio.h>
 
+extern const iip_decoder iip_decoder_jpeg;
+
 #define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
 #define MOST_ICC    (4u << 20)
 #define MOST_XMP    (1u << 20)
@@ -22,6 +24,7 @@ struct iip_reader {
     int pages, levels;
     iip_tiff_level *level;
     iip_tiff_lib_t *lib;
+    iip_reader_t *jpeg; /* whose picture it is, if that is old-style JPEG */
     iip_tiff_buffer packed, stored, wide, head;
     struct {
         int level;
@@ -152,11 +155,24 @@ static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, in
     return IIP_OK;
 }
 
+static iip_status ojpeg_read(iip_reader_t *r, int level, iip_rect want, iip_raster *out, iip_error *e)
+{
+    const iip_status rv = iip_decoder_jpeg.read(r->jpeg, level, want, -1, out, e);
+
+    if (r->level[0].form.map == TIFF_INVERT)
+        for (int64_t y = 0; y < want.h && rv == IIP_OK; y++)
+            for (int64_t x = 0; x < want.w; x++)
+                out->px[(size_t)y * out->stride + (size_t)x] ^= 255;
+    return rv;
+}
+
 static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
 {
     const iip_tiff_dir *d;
     const int64_t end_x = want.x + want.w, end_y = want.y + want.h;
 
+    if (r->jpeg)
+        return ojpeg_read(r, level, want, out, e);
     if (level < 0 || level >= r->levels)
         return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
     d = &r->level[level].dir;
@@ -220,6 +236,8 @@ static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const
             return iip_fail(e, IIP_E_FORMAT, 0, "tall strips of %d planes", r->level[i].form.in);
     r->lib =
         iip_tiff_lib_create(&r->f, r->level, lim && lim->memory / 2 > IIP_MAX_CELL ? lim->memory / 2 : IIP_MAX_CELL, p);
+    if (r->level[0].dir.ojpeg && iip_tiff_ojpeg_open(&r->f, &r->level[0].dir, lim, &r->jpeg, p) != IIP_OK)
+        return r->f.bad;
     *out = r;
     return IIP_OK;
 }
@@ -282,6 +300,25 @@ static const char *text(iip_tiff_file *f, const iip_tiff_entry *t, apr_pool_t *p
     return s;
 }
 
+/* Levels and what reading costs are those of the JPEG decoder. */
+static iip_status ojpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    const iip_tiff_dir *d = &r->level[0].dir;
+    iip_info j = {0};
+
+    if (iip_decoder_jpeg.info(r->jpeg, &j, p, e) != IIP_OK)
+        return e->status;
+    if (j.level[0].w != d->w || j.level[0].h != d->h || j.bands != out->bands)
+        return iip_fail(e, IIP_E_CORRUPT, 0, "a JPEG of another shape");
+    out->levels = j.levels;
+    out->virtual_from = j.virtual_from;
+    memcpy(out->level, j.level, sizeof j.level);
+    out->tiled = 0;
+    out->hold = j.hold;
+    out->decode_cost = j.decode_cost;
+    return IIP_OK;
+}
+
 static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     const iip_tiff_level *l = &r->level[0];
@@ -295,7 +332,9 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         size_t kept = v->block * (v->form.planar ? (size_t)v->form.in : 1);
 
         out->level[i] = v->cell;
-        if (v->by_rows) { /* libtiff holds a strip's compressed bytes */
+        if (v->dir.ojpeg) {
+            kept = 0;
+        } else if (v->by_rows) { /* libtiff holds a strip's compressed bytes */
             int64_t off;
 
             if (iip_tiff_block(f, &v->dir, 0, 0, &off, &kept) != IIP_OK)
@@ -329,6 +368,8 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
     out->icc = aside(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
     out->xmp = aside(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    if (!f->bad && r->jpeg)
+        f->bad = ojpeg_info(r, out, p, e);
     return f->bad ? f->bad : texts(f, &l->dir, out, p, e);
 }
 
@@ -363,6 +404,8 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
     int end = 32;
     iip_tiff_webp webp;
 
+    if (r->jpeg)
+        return unfit(e, "is none");
     if (level < 0 || level >= r->levels)
         return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
     l = &r->level[level];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The inside of the TIFF decoder: tiff_dir.c (bytes, directories), tiff_page.c (which directories are pages and
  * levels), tiff_form.c (how samples are stored), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored
- * tiles as files), tiff_lib.c (libtiff), tiff.c (the decoder itself). Directories are parsed here and not by libtiff:
- * it keeps arrays of offsets in memory and walks the chain for each step.
+ * tiles as files), tiff_lib.c (libtiff), tiff_ojpeg.c (old-style JPEG), tiff.c (the decoder itself). Directories are
+ * parsed here and not by libtiff: it keeps arrays of offsets in memory and walks the chain for each step.
  *
  * Values are read through a window of the file. A failure sticks in the file's `bad` and error, further values are then
  * 0, so that a run of them needs one check at its end. */
@@ -55,6 +55,13 @@
     X(SMIN, 340)                                                                                                       \
     X(SMAX, 341)                                                                                                       \
     X(JPEG_TABLES, 347)                                                                                                \
+    X(JPEG_PROC, 512)                                                                                                  \
+    X(JPEG_AT, 513)                                                                                                    \
+    X(JPEG_LEN, 514)                                                                                                   \
+    X(JPEG_RESTART, 515)                                                                                               \
+    X(JPEG_Q, 519)                                                                                                     \
+    X(JPEG_DC, 520)                                                                                                    \
+    X(JPEG_AC, 521)                                                                                                    \
     X(LUMA, 529)                                                                                                       \
     X(SUBSAMPLING, 530)                                                                                                \
     X(BLACK_WHITE, 532)                                                                                                \
@@ -100,6 +107,7 @@ typedef struct {
     int samples, bits, format, photometric, compression, fill, orientation;
     int jp2_ycc;  /* the same where JPEG 2000's decoder does it */
     int jpeg_ycc; /* YCbCr that libjpeg converts: photometric is RGB then */
+    int ojpeg;    /* old-style JPEG, which is another decoder's: of the whole picture, or not at all */
     int sub_x, sub_y;
     unsigned subtype; /* bits of NewSubfileType */
 } iip_tiff_dir;
@@ -223,6 +231,11 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
 /* Rows from y on of a plane, in one strip, decoded in order; goes back by starting the strip again. */
 iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
                              int64_t y, int64_t rows, unsigned char *dst);
+
+/* tiff_ojpeg.c. The JPEG decoder's reader over the picture of a directory whose ojpeg is set. IIP_E_FORMAT for a
+ * variant that cannot be put together. */
+iip_status iip_tiff_ojpeg_open(iip_tiff_file *f, const iip_tiff_dir *d, const iip_limits *lim, iip_reader_t **out,
+                               apr_pool_t *p);
 
 enum {
     TIFF_NONE = 1,

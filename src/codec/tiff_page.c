@@ -26,6 +26,7 @@ static const iip_tiff_codec codecs[] = {
     {3, "CCITT group 3", TIFF_NOISY, 1u << 1, .5},
     {4, "CCITT group 4", TIFF_NOISY, 1u << 1, .5},
     {5, "LZW", 0, 0, 1},
+    {TIFF_OLD_JPEG, "old-style JPEG", TIFF_OURS, 1u << 8, 1},
     {TIFF_JPEG, "JPEG", 0, 1u << 8, 1},
     {8, "deflate", 0, 0, 1.2},
     {32766, "NeXT", 0, 1u << 2, .3},
@@ -85,8 +86,8 @@ typedef struct {
     int64_t w, h;
     iip_tiff_form form;
     unsigned subtype;
-    int tiled, good; /* good: it can be read */
-    int page;        /* index of the directory it is a level of; its own: a page; -1: neither */
+    int tiled, ojpeg, good; /* good: it can be read */
+    int page;               /* index of the directory it is a level of; its own: a page; -1: neither */
 } node;
 
 static iip_status inspect(iip_tiff_file *f, iip_tiff_dir *d, iip_tiff_form *m)
@@ -111,7 +112,8 @@ static int is_reduced(int64_t w, int64_t h, int64_t of_w, int64_t of_h)
 
 static int level_of(const node *page, const node *n)
 {
-    return page->good && n->good && same_pixels(&page->form, &n->form) && is_reduced(n->w, n->h, page->w, page->h);
+    return page->good && n->good && !page->ojpeg && !n->ojpeg && same_pixels(&page->form, &n->form) &&
+           is_reduced(n->w, n->h, page->w, page->h);
 }
 
 static iip_status chain(iip_tiff_file *f, node **list, int *count)
@@ -148,6 +150,7 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
         v->h = d.h;
         v->subtype = d.subtype;
         v->tiled = d.tiled;
+        v->ojpeg = d.ojpeg;
         *count = ++n;
     }
     return IIP_OK;
@@ -203,6 +206,8 @@ static iip_status level_cells(iip_tiff_file *f, iip_tiff_level *l)
             return FAIL(f, IIP_E_FORMAT, "tiles of %" PRId64 " by %" PRId64, d->block_w, d->block_h);
         return IIP_OK;
     }
+    if (d->ojpeg)
+        return IIP_OK;
     if (row > IIP_MAX_CELL || iip_tiff_form_row(m, d) > IIP_MAX_CELL / planes)
         return FAIL(f, IIP_E_FORMAT, "rows of %zu bytes", row);
     rows = (int64_t)(CELL / row);
@@ -239,7 +244,8 @@ static iip_status level_put(iip_tiff_file *f, iip_tiff_level *v, int *n, const i
 {
     int i = *n;
 
-    if (!l->dir.w || !same_pixels(&v[0].form, &l->form) || !is_reduced(l->dir.w, l->dir.h, v[0].dir.w, v[0].dir.h))
+    if (!l->dir.w || l->dir.ojpeg || v[0].dir.ojpeg || !same_pixels(&v[0].form, &l->form) ||
+        !is_reduced(l->dir.w, l->dir.h, v[0].dir.w, v[0].dir.h))
         return IIP_OK;
     while (i > 1 && v[i - 1].dir.w <= l->dir.w && v[i - 1].dir.h <= l->dir.h)
         i--;
