@@ -9,6 +9,10 @@ extern const iip_decoder iip_decoder_png;
 extern const iip_decoder iip_decoder_webp;
 extern const iip_decoder iip_decoder_jp2;
 
+#ifdef IIP_HAVE_AVIF
+extern const iip_decoder iip_decoder_avif;
+extern const iip_encoder iip_encoder_avif;
+#endif
 #ifdef IIP_HAVE_GIF
 extern const iip_decoder iip_decoder_gif;
 extern const iip_encoder iip_encoder_gif;
@@ -21,6 +25,9 @@ extern const iip_encoder iip_encoder_tiff;
 
 static const iip_decoder *const decoders[] = {
     &iip_decoder_tiff, &iip_decoder_jpeg, &iip_decoder_png, &iip_decoder_webp, &iip_decoder_jp2,
+#ifdef IIP_HAVE_AVIF
+    &iip_decoder_avif,
+#endif
 #ifdef IIP_HAVE_GIF
     &iip_decoder_gif,
 #endif
@@ -31,6 +38,9 @@ static const iip_encoder *const encoders[] = {
     &iip_encoder_png,
     &iip_encoder_webp,
     &iip_encoder_tiff,
+#ifdef IIP_HAVE_AVIF
+    &iip_encoder_avif,
+#endif
 #ifdef IIP_HAVE_GIF
     &iip_encoder_gif,
 #endif
