@@ -183,8 +183,6 @@ static int grid_axis(int64_t from, int64_t n, int64_t grid, int64_t side, int64_
     return 1;
 }
 
-/* Where the grid is a power of two smaller, the same pixels may be asked for by the edges they stand for: then they
- * are, so that all protocols share their answers. Up to two pixels could be the corner of other levels too. */
 static iip_status resolve_tile(iip_request *rq, const iip_info *info, iip_error *e)
 {
     const iip_decimal *d = rq->region;
@@ -197,10 +195,6 @@ static iip_status resolve_tile(iip_request *rq, const iip_info *info, iip_error 
     if (rq->size_kind == IIP_SIZE_FULL) {
         rq->out_w = d[2].num;
         rq->out_h = d[3].num;
-        if (s && (rq->out_w > 2 || rq->out_h > 2))
-            rq->region_kind = IIP_REGION_PIXELS;
-    } else if (d[2].num == grid.w && d[3].num == grid.h) {
-        rq->region_kind = IIP_REGION_PIXELS;
     }
     return IIP_OK;
 }
@@ -265,7 +259,7 @@ static iip_status resolve_size(iip_request *rq, const iip_info *info, const iip_
         return iip_refuse(e, IIP_E_LIMIT, "size");
     switch (rq->size_kind) {
     case IIP_SIZE_FULL:
-        if (rq->grid.a)
+        if (rq->region_kind == IIP_REGION_TILE)
             break; /* its own pixels, already set */
         rq->out_w = rw;
         rq->out_h = rh;
@@ -339,7 +333,8 @@ static int holds(int64_t region, int64_t stored, int64_t side, int64_t out, int 
     return (wide)region * stored * den >= (wide)out * side * num;
 }
 
-/* 1 if the level is the grid a part of which is asked, or both are the same power of two smaller. */
+/* 1 if the level is the grid a part of which is asked, or both are the same power of two smaller (of two pixels nobody
+ * can tell which). */
 static int is_grid(const iip_request *rq, const iip_info *info, const iip_level *l)
 {
     const iip_level grid = {.w = rq->grid.a, .h = rq->grid.b};
@@ -347,7 +342,7 @@ static int is_grid(const iip_request *rq, const iip_info *info, const iip_level 
 
     if (grid.w == l->w && grid.h == l->h)
         return 1;
-    s = iip_level_scale(info, l);
+    s = l->w > 2 || l->h > 2 ? iip_level_scale(info, l) : 0;
     return s && s == iip_level_scale(info, &grid);
 }
 
@@ -467,6 +462,26 @@ void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h)
 
 /* ---- all of it ---- */
 
+/* Where the same pixels can be asked for by the edges they stand for, they are: all protocols share their answers. */
+static void tile_to_region(iip_request *rq, const iip_info *info)
+{
+    const int64_t region[4] = {rq->src.x, rq->src.y, rq->src.w, rq->src.h}, size[2] = {rq->out_w, rq->out_h};
+    iip_request plain = *rq;
+    iip_window a, b;
+
+    plain.region_kind = IIP_REGION_PIXELS;
+    plain.size_kind = IIP_SIZE_EXACT;
+    for (int i = 0; i < 4; i++)
+        plain.region[i] = (iip_decimal){region[i], 0};
+    for (int i = 0; i < 2; i++)
+        plain.size[i] = (iip_decimal){size[i], 0};
+    plain.level = smallest_level(&plain, info);
+    iip_request_window(rq, info, &a);
+    iip_request_window(&plain, info, &b);
+    if (plain.level == rq->level && a.x == b.x && a.y == b.y && a.w == b.w && a.h == b.h && a.exact == b.exact)
+        *rq = plain;
+}
+
 static void resolve_ops(iip_request *rq, const iip_info *info)
 {
     int n = 0;
@@ -494,6 +509,8 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (enc && rq->quality < 0)
         rq->quality = default_quality(rq->set, enc);
     rq->level = smallest_level(rq, info);
+    if (rq->region_kind == IIP_REGION_TILE)
+        tile_to_region(rq, info);
 
     iip_request_canvas(rq, &w, &h);
     if (enc && enc->max_side > 0 && (w > enc->max_side || h > enc->max_side))
