@@ -22,6 +22,8 @@ extern const iip_encoder iip_encoder_jpeg;
 extern const iip_encoder iip_encoder_png;
 extern const iip_encoder iip_encoder_webp;
 extern const iip_encoder iip_encoder_tiff;
+extern const iip_encoder iip_encoder_jp2;
+extern const iip_encoder iip_encoder_pdf;
 
 static const iip_decoder *const decoders[] = {
     &iip_decoder_tiff, &iip_decoder_jpeg, &iip_decoder_png, &iip_decoder_webp, &iip_decoder_jp2,
@@ -44,6 +46,8 @@ static const iip_encoder *const encoders[] = {
 #ifdef IIP_HAVE_GIF
     &iip_encoder_gif,
 #endif
+    &iip_encoder_jp2,
+    &iip_encoder_pdf,
     NULL,
 };
 
