@@ -182,6 +182,8 @@ static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane
         TIFFSetField(h->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         TIFFSetField(h->tif, TIFFTAG_YCBCRSUBSAMPLING, sub_x, sub_y);
     }
+    if (l->dir.format == SAMPLEFORMAT_IEEEFP) /* it may be the page that says so; the predictor asks */
+        TIFFSetField(h->tif, TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_IEEEFP);
     if (l->dir.compression == TIFF_SGILOG || l->dir.compression == TIFF_SGILOG24)
         TIFFSetField(h->tif, TIFFTAG_SGILOGDATAFMT, SGILOGDATAFMT_8BIT);
     if (is_deflate(l) && !l->by_rows) {

@@ -93,8 +93,12 @@ typedef struct {
     int page;               /* index of the directory it is a level of; its own: a page; -1: neither */
 } node;
 
-static iip_status inspect(iip_tiff_file *f, iip_tiff_dir *d, iip_tiff_form *m)
+/* format: of the page, for its smaller copies. libvips (8.14 at least) leaves the tag out of them, and floats or signed
+ * numbers are meant all the same. */
+static iip_status inspect(iip_tiff_file *f, iip_tiff_dir *d, iip_tiff_form *m, const iip_tiff_entry *format)
 {
+    if (!d->tag[TAG_FORMAT].count && iip_tiff_uint(f, &d->tag[TAG_SUBTYPE], 0, 0) & TIFF_REDUCED)
+        d->tag[TAG_FORMAT] = *format;
     if (iip_tiff_dir_read(f, d) == IIP_OK && iip_tiff_form_shape(m, f, d) == IIP_OK)
         codec_check(f, d);
     return f->bad;
@@ -122,6 +126,7 @@ static int level_of(const node *page, const node *n)
 static iip_status chain(iip_tiff_file *f, node **list, int *count)
 {
     iip_tiff_dir d;
+    iip_tiff_entry format = {0}; /* of the latest page */
     int n = 0, room = 0;
 
     for (uint64_t at = f->first; at; at = d.next) {
@@ -143,7 +148,7 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
             return f->bad;
         v = &(*list)[n];
         memset(v, 0, sizeof *v);
-        v->good = inspect(f, &d, &v->form) == IIP_OK;
+        v->good = inspect(f, &d, &v->form, &format) == IIP_OK;
         if (f->bad == IIP_E_FORMAT || f->bad == IIP_E_CORRUPT)
             f->bad = IIP_OK; /* its own trouble: whoever asks for that page hears of it */
         if (f->bad)
@@ -152,6 +157,8 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
         v->w = d.w;
         v->h = d.h;
         v->subtype = d.subtype;
+        if (!(d.subtype & TIFF_REDUCED))
+            format = d.tag[TAG_FORMAT];
         v->tiled = d.tiled;
         v->ojpeg = d.ojpeg;
         *count = ++n;
@@ -227,15 +234,19 @@ static iip_status level_cells(iip_tiff_file *f, iip_tiff_level *l)
     return IIP_OK;
 }
 
-/* Reads a directory as a level. is: it is the page itself, and must be good. */
-static iip_status level_read(iip_tiff_file *f, uint64_t at, iip_tiff_level *l, int is, apr_pool_t *p)
+/* Reads a directory as a level. page: what it is a level of; NULL: it is the page itself, and must be good. */
+static iip_status level_read(iip_tiff_file *f, uint64_t at, iip_tiff_level *l, const iip_tiff_level *page,
+                             apr_pool_t *p)
 {
+    static const iip_tiff_entry none;
+
     memset(l, 0, sizeof *l);
     if (iip_tiff_dir_find(f, at, &l->dir) != IIP_OK)
         return f->bad;
-    if (inspect(f, &l->dir, &l->form) == IIP_OK && iip_tiff_form_table(&l->form, f, &l->dir, p) == IIP_OK)
+    if (inspect(f, &l->dir, &l->form, page ? &page->dir.tag[TAG_FORMAT] : &none) == IIP_OK &&
+        iip_tiff_form_table(&l->form, f, &l->dir, p) == IIP_OK)
         level_cells(f, l);
-    if (!is && f->bad == IIP_E_FORMAT) {
+    if (page && f->bad == IIP_E_FORMAT) {
         f->bad = IIP_OK;
         l->dir.w = 0; /* no level */
     }
@@ -273,17 +284,17 @@ static iip_status gather(iip_tiff_file *f, const node *nodes, int count, int at,
 
     if (!v)
         return FAIL(f, IIP_E_MEMORY, "levels");
-    level_read(f, nodes[at].at, v, 1, p);
+    level_read(f, nodes[at].at, v, NULL, p);
     sub = &v[0].dir.tag[TAG_SUBDIRS];
     if (!f->bad && sub->count > IIP_TIFF_SUBDIRS)
         FAIL(f, IIP_E_FORMAT, "%" PRIu64 " SubIFDs", sub->count);
     for (int i = 0; i < count && !f->bad; i++)
-        if (i != at && nodes[i].page == at && level_read(f, nodes[i].at, next, 0, p) == IIP_OK)
+        if (i != at && nodes[i].page == at && level_read(f, nodes[i].at, next, v, p) == IIP_OK)
             level_put(f, v, &n, next);
     for (uint64_t i = 0; !f->bad && i < sub->count; i++) {
         uint64_t place = iip_tiff_uint(f, sub, i, 0);
 
-        if (place && !f->bad && level_read(f, place, next, 0, p) == IIP_OK)
+        if (place && !f->bad && level_read(f, place, next, v, p) == IIP_OK)
             level_put(f, v, &n, next);
     }
     if (!f->bad) {
