@@ -4,11 +4,13 @@
  *
  *   iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t]
  *   iip -D          the table of directives as Markdown, for the README
+ *   iip check ...   what pictures cost, and what makes them cheap: check.c
  *
  * Ends with 0 only if every answer was below 400. No network, no httpd. */
 #include "serve.h"
 #include "path.h"
 #include "protocol/protocol.h"
+#include "tool/tool.h"
 #include <apr_general.h>
 #include <apr_getopt.h>
 #include <apr_strings.h>
@@ -202,8 +204,8 @@ static const char *set_by_name(tool *t, iip_server_settings *server, const char 
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t] < requests\n       iip -D\n");
+    fprintf(stderr, "usage: iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t] < requests\n       iip -D\n"
+                    "       iip check [--json] PATH...\n");
     return 2;
 }
 
@@ -223,6 +225,8 @@ int main(int argc, const char *const *argv)
     apr_status_t rv;
 
     apr_app_initialize(&argc, &argv, NULL);
+    if (argc > 1 && !strcmp(argv[1], "check"))
+        return iip_check(argc - 1, argv + 1);
     apr_pool_create(&p, NULL);
     iip_settings_init(p);
     iip_settings_unset(&t.set);
