@@ -434,6 +434,12 @@ static int default_quality(const iip_settings *set, const iip_encoder *enc)
     return q < 0 ? enc->q_default : q < enc->q_min ? enc->q_min : q > enc->q_max ? enc->q_max : q;
 }
 
+/* n pixels from pos on are a tile, or what a level of that size has of it. */
+static int fills(int64_t n, int64_t pos, int64_t tile, int64_t size)
+{
+    return n == (size - pos < tile ? size - pos : tile);
+}
+
 int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty)
 {
     const iip_level *l = &info->level[rq->level];
@@ -442,13 +448,13 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
     int64_t x, y;
 
     if (!info->tiled || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count || rq->flip ||
-        rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc) || rq->out_w != l->tile_w ||
-        rq->out_h != l->tile_h)
+        rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc))
         return 0;
     iip_request_window(rq, info, &win);
     x = (int64_t)win.x;
     y = (int64_t)win.y;
-    if (!win.exact || x % l->tile_w || y % l->tile_h || x + l->tile_w > l->w || y + l->tile_h > l->h)
+    if (!win.exact || x % l->tile_w || y % l->tile_h || !fills(rq->out_w, x, l->tile_w, l->w) ||
+        !fills(rq->out_h, y, l->tile_h, l->h))
         return 0;
     *tx = x / l->tile_w;
     *ty = y / l->tile_h;

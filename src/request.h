@@ -45,9 +45,8 @@ typedef struct {
 } iip_window;
 void iip_request_window(const iip_request *rq, const iip_info *info, iip_window *win);
 
-/* 1 if it is exactly one whole interior stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from
- * the full size, so the scale of a level is round(W / its width); edge tiles are stored padded and must be cut, hence
- * 0. */
+/* 1 if it is exactly one stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from the full size, so
+ * the scale of a level is round(W / its width); of a tile at an edge it is what lies inside of the level. */
 int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty);
 
 /* Size of the answer after rotation (spec/iiif.md R25). */

@@ -29,10 +29,7 @@ struct iip_reader {
     struct {
         int level;
         int64_t block, first, rows;
-    } have;                      /* what `stored` holds; level -1: nothing */
-    const unsigned char *tables; /* JPEGTables of tables_of */
-    size_t tables_len;
-    int tables_of;
+    } have; /* what `stored` holds; level -1: nothing */
     apr_pool_t *pool;
 };
 
@@ -226,7 +223,7 @@ static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const
     r->f.src = s;
     r->f.size = s->id.size;
     r->f.e = e;
-    r->have.level = r->tables_of = -1;
+    r->have.level = -1;
     r->pool = p;
     apr_pool_cleanup_register(p, r, reader_close, apr_pool_cleanup_null);
     if (iip_tiff_head(&r->f) != IIP_OK || iip_tiff_page(&r->f, page, &r->pages, &r->level, &r->levels, p) != IIP_OK)
@@ -392,14 +389,35 @@ static iip_status raw_bytes(iip_reader_t *r, int64_t off, size_t len, size_t *go
     return iip_tiff_read(&r->f, tail, 32, off + (int64_t)len - 32);
 }
 
+/* A tile that hangs over the right or lower edge, cut to w x h. Damage may lie in what is cut off: decoding will tell.
+ */
+static iip_status raw_cut(iip_reader_t *r, int level, int64_t off, size_t len, int64_t w, int64_t h, iip_span *span)
+{
+    iip_tiff_jpegs_t *jpegs = iip_tiff_lib_jpegs(r->lib);
+    iip_status rv;
+
+    if (!jpegs || iip_tiff_room(&r->f, &r->packed, len) != IIP_OK ||
+        iip_tiff_read(&r->f, r->packed.p, len, off) != IIP_OK)
+        return r->f.bad;
+    *span = (iip_span){0};
+    rv = iip_tiff_jpeg_cut(jpegs, &r->level[level], level, r->packed.p, len, w, h, (const unsigned char **)&span->mem,
+                           &span->len);
+    if (rv == IIP_E_MEMORY)
+        return rv;
+    r->f.bad = IIP_OK;
+    return rv == IIP_OK ? rv : unfit(r->f.e, "cannot be cut");
+}
+
 static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *format, iip_span span[3],
                            int *n, iip_error *e)
 {
     const iip_tiff_level *l;
     const iip_tiff_dir *d;
+    const unsigned char *tables;
+    iip_tiff_jpegs_t *jpegs;
     iip_tiff_jpeg j;
-    int64_t off;
-    size_t len, got, head = 0, skip = 0;
+    int64_t off, w, h;
+    size_t len, got, tables_len, head = 0, skip = 0;
     unsigned char tail[32];
     int end = 32;
     iip_tiff_webp webp;
@@ -416,12 +434,21 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
         d->orientation != 1 || (d->photometric != TIFF_BLACK_IS_0 && d->photometric != TIFF_RGB) ||
         l->form.space == IIP_MULTIBAND)
         return unfit(e, "is no picture by itself");
-    if (tx < 0 || ty < 0 || tx >= d->w / d->block_w || ty >= d->h / d->block_h)
-        return unfit(e, "is not whole");
+    if (tx < 0 || ty < 0 || tx >= d->across || ty >= d->per_plane / d->across)
+        return unfit(e, "is none");
     if (iip_tiff_block(&r->f, d, (uint64_t)(ty * d->across + tx), l->block, &off, &len) != IIP_OK)
         return r->f.bad;
     if (len < 32 || len > l->block + MOST_TABLES)
         return unfit(e, "is empty, or far too long");
+    w = d->w - tx * d->block_w;
+    h = d->h - ty * d->block_h;
+    if (w < d->block_w || h < d->block_h) {
+        if (d->compression != TIFF_JPEG)
+            return unfit(e, "is not whole");
+        *format = IIP_FMT_JPEG;
+        *n = 1;
+        return raw_cut(r, level, off, len, w < d->block_w ? w : d->block_w, h < d->block_h ? h : d->block_h, span);
+    }
     if (raw_bytes(r, off, len, &got, tail) != IIP_OK)
         return r->f.bad;
     if (d->compression == TIFF_WEBP) {
@@ -430,14 +457,14 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
             return unfit(e, "is another WebP than the directory says");
         *format = IIP_FMT_WEBP;
     } else {
-        if (r->tables_of != level) {
-            r->tables = iip_tiff_bytes(&r->f, &d->tag[TAG_JPEG_TABLES], MOST_TABLES, &r->tables_len, r->pool);
-            r->tables_of = r->f.bad ? -1 : level;
-        }
-        if (r->f.bad || iip_tiff_room(&r->f, &r->head, r->tables_len + IIP_TIFF_JOIN) != IIP_OK)
+        if (!(jpegs = iip_tiff_lib_jpegs(r->lib)))
             return r->f.bad;
-        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) || (!r->tables && d->tag[TAG_JPEG_TABLES].count) ||
-            !(head = iip_tiff_jpeg_join(d, r->tables, r->tables_len, &j, r->head.p)))
+        if (!iip_tiff_jpeg_tables(jpegs, l, level, &tables, &tables_len))
+            return r->f.bad ? r->f.bad : unfit(e, "has damaged tables");
+        if (iip_tiff_room(&r->f, &r->head, tables_len + IIP_TIFF_JOIN) != IIP_OK)
+            return r->f.bad;
+        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) ||
+            !(head = iip_tiff_jpeg_join(d, tables, tables_len, &j, r->head.p)))
             return unfit(e, "is no JPEG that stands alone");
         while (end > 16 && !tail[end - 1])
             end--; /* padding */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The inside of the TIFF decoder: tiff_dir.c (bytes, directories), tiff_page.c (which directories are pages and
  * levels), tiff_form.c (how samples are stored), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored
- * tiles as files), tiff_lib.c (libtiff), tiff_ojpeg.c (old-style JPEG), tiff.c (the decoder itself). Directories are
- * parsed here and not by libtiff: it keeps arrays of offsets in memory and walks the chain for each step.
+ * tiles as files), tiff_lib.c (libtiff), tiff_jpeg.c (JPEG), tiff_ojpeg.c (old-style JPEG), tiff.c (the decoder
+ * itself). Directories are parsed here and not by libtiff: it keeps arrays of offsets in memory and walks the chain for
+ * each step.
  *
  * Values are read through a window of the file. A failure sticks in the file's `bad` and error, further values are then
  * 0, so that a run of them needs one check at its end. */
@@ -220,11 +221,26 @@ typedef struct {
 } iip_tiff_webp;
 int iip_tiff_webp_look(const unsigned char *p, size_t n, iip_tiff_webp *v);
 
+/* tiff_jpeg.c. JPEG blocks by libjpeg; tables are kept between them. NULL with f->bad set: out of memory. */
+typedef struct iip_tiff_jpegs iip_tiff_jpegs_t;
+iip_tiff_jpegs_t *iip_tiff_jpegs_create(iip_tiff_file *f, apr_pool_t *p);
+/* The JPEGTables of a level (*p NULL: it has none), which live as long as j. 0: damaged, or f->bad is set. */
+int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char **p, size_t *n);
+/* The first rows of the block whose len bytes are at in, as libtiff would decode them. IIP_E_FEATURE: left to libtiff,
+ * nothing is said in f. */
+iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
+                               size_t len, unsigned char *dst, int64_t rows);
+/* Its upper left w x h pixels as a JPEG file of the same coefficients: *n bytes at *out, until the next call.
+ * IIP_E_FEATURE: it cannot be, nothing is said in f. */
+iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
+                             size_t len, int64_t w, int64_t h, const unsigned char **out, size_t *n);
+
 /* tiff_lib.c */
 #define IIP_TIFF_HANDLES 6 /* of libtiff, kept by a reader: levels in use, or planes of a strip decoded by rows */
 typedef struct iip_tiff_lib iip_tiff_lib_t;
 /* most: bytes of a compressed strip that is decoded by rows. Closed with p. */
 iip_tiff_lib_t *iip_tiff_lib_create(iip_tiff_file *f, const iip_tiff_level *level, size_t most, apr_pool_t *p);
+iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t); /* made when first asked for */
 /* The n bytes of a whole block, whose compressed ones are at off. */
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n);

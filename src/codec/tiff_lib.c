@@ -31,6 +31,7 @@ struct iip_tiff_lib {
     iip_tiff_file *f;
     const iip_tiff_level *level;
     size_t most; /* bytes of a compressed strip */
+    iip_tiff_jpegs_t *jpegs;
     uint64_t clock;
     iip_tiff_buffer packed;
     apr_pool_t *pool;
@@ -389,12 +390,29 @@ static int thunder(const unsigned char *in, size_t len, int64_t w, unsigned char
     return 1;
 }
 
+iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t)
+{
+    if (!t->jpegs)
+        t->jpegs = iip_tiff_jpegs_create(t->f, t->pool);
+    return t->jpegs;
+}
+
+static iip_status jpeg_block(iip_tiff_lib_t *t, const iip_tiff_level *l, int level, size_t len, unsigned char *dst,
+                             size_t n)
+{
+    if (!iip_tiff_lib_jpegs(t))
+        return t->f->bad;
+    return iip_tiff_jpeg_block(t->jpegs, l, level, t->packed.p, len, dst,
+                               (int64_t)(n / iip_tiff_form_row(&l->form, &l->dir)));
+}
+
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n)
 {
     const iip_tiff_level *l = &t->level[level];
     int sub_x = 0, sub_y = 0;
     iip_tiff_webp webp;
+    iip_status rv;
     handle *hd;
 
     if (len > 2 * l->block + (1 << 20))
@@ -403,6 +421,8 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
         return t->f->bad;
     if (iip_tiff_is_jp2(&l->dir))
         return jp2_block(t, l, block, len, dst);
+    if (l->dir.compression == TIFF_JPEG && (rv = jpeg_block(t, l, level, len, dst, n)) != IIP_E_FEATURE)
+        return rv;
     if (l->dir.jpeg_ycc && sampling(t, block, t->packed.p, len, &sub_x, &sub_y) != IIP_OK)
         return t->f->bad;
     /* libtiff takes a smaller picture and leaves the rest of the buffer as it was */
