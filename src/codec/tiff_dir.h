@@ -206,8 +206,9 @@ typedef struct {
     int sof, precision, comps, w, h, id[4], sub_x[4], sub_y[4];
     int jfif, adobe; /* adobe: the transform, -1 without the marker */
     int dqt, dht;
-    int tables; /* ends with EOI, without any frame */
-    size_t at;  /* where the walk ended: the marker SOS or EOI */
+    int tables;   /* ends with EOI, without any frame */
+    size_t frame; /* where the frame's parameters are */
+    size_t at;    /* where the walk ended: the marker SOS or EOI */
 } iip_tiff_jpeg;
 int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j); /* 1 if it is one */
 /* What has to stand before a tile's bytes behind its SOI: tables_len + IIP_TIFF_JOIN bytes of room; 0: it is no picture
@@ -230,10 +231,10 @@ int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level
  * nothing is said in f. */
 iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
                                size_t len, unsigned char *dst, int64_t rows);
-/* Its upper left w x h pixels as a JPEG file of the same coefficients: *n bytes at *out, until the next call.
- * IIP_E_FEATURE: it cannot be, nothing is said in f. */
-iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
-                             size_t len, int64_t w, int64_t h, const unsigned char **out, size_t *n);
+/* Its upper left w x h pixels as a JPEG file of the same coefficients: *n bytes at *out, until the next call. in is
+ * written to. IIP_E_FEATURE: it cannot be, nothing is said in f. */
+iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
+                             int64_t w, int64_t h, const unsigned char **out, size_t *n);
 
 /* tiff_lib.c */
 #define IIP_TIFF_HANDLES 6 /* of libtiff, kept by a reader: levels in use, or planes of a strip decoded by rows */

@@ -141,12 +141,12 @@ int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level
 }
 
 /* What every writer makes: a frame of the block's size, sequential, in colours that the directory names. */
-static int ordinary(const iip_tiff_dir *d, const iip_tiff_jpeg *t)
+static int ordinary(const iip_tiff_dir *d, const unsigned char *in, size_t len, iip_tiff_jpeg *t)
 {
     const int ycc = d->jpeg_ycc;
 
-    if ((t->sof != 0xC0 && t->sof != 0xC1) || t->precision != 8 || t->w != d->block_w || t->h != d->block_h ||
-        t->comps > 4 || t->comps != (d->planar ? 1 : d->samples))
+    if (!iip_tiff_jpeg_look(in, len, t) || (t->sof != 0xC0 && t->sof != 0xC1) || t->precision != 8 ||
+        t->w != d->block_w || t->h != d->block_h || t->comps > 4 || t->comps != (d->planar ? 1 : d->samples))
         return 0;
     for (int i = 0; i < t->comps; i++)
         if (i || !ycc ? t->sub_x[i] != 1 || t->sub_y[i] != 1
@@ -158,14 +158,14 @@ static int ordinary(const iip_tiff_dir *d, const iip_tiff_jpeg *t)
 
 /* Reads the header of a block. 0: it is not for us. Tables that a block brings along must not serve the next one: that
  * would make pixels depend on what was read before. */
-static int header(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in, size_t len)
+static int header(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const iip_tiff_jpeg *t,
+                  const unsigned char *in, size_t len)
 {
     struct jpeg_decompress_struct *d = &j->d;
     const unsigned char *tables;
-    iip_tiff_jpeg t;
     size_t n;
 
-    if (!iip_tiff_jpeg_look(in, len, &t) || !ordinary(&l->dir, &t) || !iip_tiff_jpeg_tables(j, l, level, &tables, &n))
+    if (!iip_tiff_jpeg_tables(j, l, level, &tables, &n))
         return 0;
     if (j->tables_of != level) {
         jpeg_destroy_decompress(d);
@@ -175,7 +175,7 @@ static int header(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const
             jpeg_read_header(d, FALSE);
         }
     }
-    j->tables_of = t.dqt || t.dht ? -1 : level;
+    j->tables_of = t->dqt || t->dht ? -1 : level;
     jpeg_mem_src(d, in, len);
     jpeg_read_header(d, TRUE);
     return !jpeg_has_multiple_scans(d); /* of which libjpeg would hold all */
@@ -186,13 +186,16 @@ iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int
 {
     const size_t row = iip_tiff_form_row(&l->form, &l->dir);
     struct jpeg_decompress_struct *d = &j->d;
+    iip_tiff_jpeg t;
 
+    if (!ordinary(&l->dir, in, len, &t))
+        return IIP_E_FEATURE;
     if (setjmp(j->out)) {
         jpeg_abort_decompress(d);
         j->tables_of = -1;
         return j->f->bad;
     }
-    if (!header(j, l, level, in, len)) {
+    if (!header(j, l, level, &t, in, len)) {
         jpeg_abort_decompress(d);
         return j->f->bad ? j->f->bad : IIP_E_FEATURE;
     }
@@ -212,28 +215,32 @@ iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int
     return IIP_OK;
 }
 
-iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
-                             size_t len, int64_t w, int64_t h, const unsigned char **out, size_t *n)
+iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
+                             int64_t w, int64_t h, const unsigned char **out, size_t *n)
 {
     static const J_COLOR_SPACE colours[] = {[1] = JCS_GRAYSCALE, [3] = JCS_RGB};
     const int samples = l->dir.samples;
     struct jpeg_decompress_struct *d = &j->d;
     struct jpeg_compress_struct *c = &j->c;
+    iip_tiff_jpeg t;
 
-    if (l->dir.block_w * l->dir.block_h > MOST_CUT || l->dir.planar || (samples != 1 && samples != 3))
+    if (l->dir.block_w * l->dir.block_h > MOST_CUT || l->dir.planar || (samples != 1 && samples != 3) ||
+        !ordinary(&l->dir, in, len, &t))
         return IIP_E_FEATURE;
     if (!j->cut) {
         if (!(j->cut = malloc(FIRST_ROOM)))
             return out_of_memory(j, FIRST_ROOM);
         j->cut_room = FIRST_ROOM;
     }
+    in[t.frame + 1] = (unsigned char)(h >> 8); /* nothing below is read: padding, most often */
+    in[t.frame + 2] = (unsigned char)h;
     if (setjmp(j->out)) {
         jpeg_abort_decompress(d);
         jpeg_abort_compress(c);
         j->tables_of = -1;
         return j->f->bad;
     }
-    if (!header(j, l, level, in, len)) {
+    if (!header(j, l, level, &t, in, len)) {
         jpeg_abort_decompress(d);
         return j->f->bad ? j->f->bad : IIP_E_FEATURE;
     }
