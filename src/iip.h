@@ -105,7 +105,7 @@ typedef enum {
     IIP_OP_SHADE, /* {h, v} or {h, v, z}: light from h degrees (clockwise from up), v above the plain; z times height */
     IIP_OP_TWIST, /* {rows, cols, m...}: bands = matrix times bands, row by row */
     IIP_OP_GAMMA, /* {g}: max(v, 0)^g */
-    IIP_OP_LOG,   /* ln(1 + 255 v) / ln 256 */
+    IIP_OP_LOG,   /* ln(1 + 255 max(v, 0)) / ln 256 */
     IIP_OP_INVERT,   /* 1 - v */
     IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB */
     IIP_OP_CONVOLVE, /* {n, k...}: n x n weights, n = 3 or 5 or 1, row by row; divided by their sum where above 0 */

@@ -488,19 +488,10 @@ static void tile_to_region(iip_request *rq, const iip_info *info)
         *rq = plain;
 }
 
-static void resolve_ops(iip_request *rq, const iip_info *info)
-{
-    int n = 0;
-
-    for (int i = 0; i < rq->op_count; i++)
-        if (rq->op[i].kind != IIP_OP_GRAY || info->space != IIP_GREY)
-            rq->op[n++] = rq->op[i];
-    rq->op_count = n;
-}
-
 iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_limits *lim, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(rq->format);
+    const iip_level *last = &info->level[info->levels - 1];
     int64_t w, h, pixels, memory;
     iip_status rv;
 
@@ -511,7 +502,7 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
         rq->rotate = 0;
     if ((rv = resolve_region(rq, info, e)) != IIP_OK || (rv = resolve_size(rq, info, lim, e)) != IIP_OK)
         return rv;
-    resolve_ops(rq, info);
+    iip_request_ops(rq, info);
     if (enc && rq->quality < 0)
         rq->quality = default_quality(rq->set, enc);
     rq->level = smallest_level(rq, info);
@@ -524,6 +515,8 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (fmod(rq->rotate, 90) != 0 && lim->max_area > 0 && (wide)w * h > (wide)lim->max_area * 2)
         return iip_refuse(e, IIP_E_LIMIT, "rotation"); /* R26 */
     pixels = iip_request_pixels(rq, info);
+    if (iip_request_counts(rq) && pixels < last->w * last->h)
+        pixels = last->w * last->h;
     if (lim->max_pixels > 0 && pixels > lim->max_pixels) {
         rv = iip_fail(e, IIP_E_LIMIT, 0, "%" PRId64 " source pixels for one answer, no smaller level in the file",
                       pixels);

@@ -64,6 +64,18 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info);
 typedef enum { IIP_ICC_DROP, IIP_ICC_SEND, IIP_ICC_CONVERT } iip_icc_use;
 iip_icc_use iip_request_icc(const iip_request *rq, const iip_info *info);
 
+/* request_ops.c. Brings the operations into the form of this image: what would change nothing is left out. Part of
+ * iip_request_resolve(). */
+void iip_request_ops(iip_request *rq, const iip_info *info);
+/* 1 if the picture's samples go through floats (spec/iip.md 6, step 4; raster/process.c). */
+int iip_request_floats(const iip_request *rq, const iip_info *info);
+/* 1 if the histogram of the picture is asked for. */
+int iip_request_counts(const iip_request *rq);
+/* How many pixels around the window those within depend on. */
+int iip_request_margin(const iip_request *rq, const iip_info *info);
+/* The pixels of rq->level that are read: those under the window, with the margin. */
+iip_rect iip_request_cover(const iip_request *rq, const iip_info *info);
+
 /* Answers of more pixels than these are sent while they are made. */
 #define IIP_STREAM_PIXELS 4000000
 /* 1 if the answer is sent while it is made (JPEG and PNG over 4 Mpx, architecture section 4). */
