@@ -797,7 +797,7 @@ static void long_files(void **state)
 {
     const bomb k = {{64, 64, 0, 0, 64, 64, 0, 0}, 1, 8, 1, 2, -1, 1, 0, 0, 4, 0};
     bytes b = bomb_of(&k);
-    const size_t part = b.n - 16, parts = 1000001;
+    const size_t part = b.n - 16, parts = 1000001, segments = 100000;
     subject t;
 
     b.p = realloc(b.p, part + parts * 14 + 2);
@@ -808,10 +808,10 @@ static void long_files(void **state)
     assert_int_equal(open_at(&t, b, -1), IIP_E_FORMAT);
     done(&t);
     free(b.p);
-    b = (bytes){0};
-    be(&b, 0xff4fff51, 4);
-    for (int i = 0; i < 100000; i++)
-        be(&b, 0xff510004, 4);
+    b = (bytes){malloc(4 + 4 * segments), 4 + 4 * segments};
+    memcpy(b.p, "\xff\x4f\xff\x51", 4);
+    for (size_t i = 1; i <= segments; i++)
+        memcpy(b.p + 4 * i, "\xff\x51\0\4", 4);
     assert_true(open_at(&t, b, -1) != IIP_OK);
     done(&t);
     free(b.p);
