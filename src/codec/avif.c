@@ -169,40 +169,6 @@ static iip_status keep(const avifRWData *from, size_t most, const void **out, si
     return IIP_OK;
 }
 
-/* Colours that are said by number: only primaries other than sRGB's need words. */
-static iip_status make_icc(const avifImage *image, iip_info *out, apr_pool_t *p, iip_error *e)
-{
-    static const struct {
-        avifColorPrimaries is;
-        double xy[8];
-    } known[] = {
-        {AVIF_COLOR_PRIMARIES_BT2020, {0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046}},
-        {AVIF_COLOR_PRIMARIES_SMPTE432, {0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060}}, /* Display P3 */
-    };
-    double gamma = 0;
-
-    switch (image->transferCharacteristics) {
-    case AVIF_TRANSFER_CHARACTERISTICS_SMPTE2084: /* light of another range: no profile says that */
-    case AVIF_TRANSFER_CHARACTERISTICS_HLG:
-        return IIP_OK;
-    case AVIF_TRANSFER_CHARACTERISTICS_BT470M:
-        gamma = 2.2;
-        break;
-    case AVIF_TRANSFER_CHARACTERISTICS_BT470BG:
-        gamma = 2.8;
-        break;
-    case AVIF_TRANSFER_CHARACTERISTICS_LINEAR:
-        gamma = 1;
-        break;
-    default: /* sRGB's, or taken for it */
-        break;
-    }
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].is == image->colorPrimaries && out->space == IIP_RGB)
-            return iip_icc_make(known[i].xy, gamma, 3, &out->icc, &out->icc_len, p, e);
-    return IIP_OK;
-}
-
 static iip_status avif_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     const avifImage *image = r->dec->image;
@@ -223,7 +189,9 @@ static iip_status avif_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         keep(&image->xmp, IIP_READ_XMP, &out->xmp, &out->xmp_len, p, e) != IIP_OK)
         return e->status;
     iip_exif_resolution(out->exif, out->exif_len, &out->res_x, &out->res_y);
-    return image->icc.size ? IIP_OK : make_icc(image, out, p, e);
+    if (image->icc.size || r->grey)
+        return IIP_OK;
+    return iip_icc_of_numbers(image->colorPrimaries, image->transferCharacteristics, &out->icc, &out->icc_len, p, e);
 }
 
 /* --- pixels ------------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,12 @@ extern const iip_decoder iip_decoder_jp2;
 extern const iip_decoder iip_decoder_avif;
 extern const iip_encoder iip_encoder_avif;
 #endif
+#ifdef IIP_HAVE_HEIF
+extern const iip_decoder iip_decoder_heif;
+#endif
+#ifdef IIP_HAVE_JXL
+extern const iip_decoder iip_decoder_jxl;
+#endif
 #ifdef IIP_HAVE_GIF
 extern const iip_decoder iip_decoder_gif;
 extern const iip_encoder iip_encoder_gif;
@@ -30,15 +36,19 @@ static const iip_decoder *const decoders[] = {
 #ifdef IIP_HAVE_AVIF
     &iip_decoder_avif,
 #endif
+#ifdef IIP_HAVE_HEIF
+    &iip_decoder_heif,
+#endif
+#ifdef IIP_HAVE_JXL
+    &iip_decoder_jxl,
+#endif
 #ifdef IIP_HAVE_GIF
     &iip_decoder_gif,
 #endif
 };
 
 static const iip_encoder *const encoders[] = {
-    &iip_encoder_jpeg,
-    &iip_encoder_png,
-    &iip_encoder_webp,
+    &iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_webp,
     &iip_encoder_tiff,
 #ifdef IIP_HAVE_AVIF
     &iip_encoder_avif,
@@ -46,9 +56,7 @@ static const iip_encoder *const encoders[] = {
 #ifdef IIP_HAVE_GIF
     &iip_encoder_gif,
 #endif
-    &iip_encoder_jp2,
-    &iip_encoder_pdf,
-    NULL,
+    &iip_encoder_jp2,  &iip_encoder_pdf, NULL,
 };
 
 #define OWN       ((int)(sizeof decoders / sizeof *decoders))
