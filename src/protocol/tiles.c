@@ -86,12 +86,14 @@ const char *iip_tiles_redirect(const char *description, const iip_input *in, con
 
 iip_status iip_tiles_ask(iip_request *rq, const iip_tile *t, int64_t w, int64_t h, int64_t side, iip_error *e)
 {
+    const int64_t across = iip_tiles(w, side), down = iip_tiles(h, side);
+    const int turned = rq->rotate == 180;
     iip_rect part;
 
-    if (t->x >= iip_tiles(w, side) || t->y >= iip_tiles(h, side))
+    if (t->x >= across || t->y >= down)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    part.x = t->x * side;
-    part.y = t->y * side;
+    part.x = (turned ? across - 1 - t->x : t->x) * side;
+    part.y = (turned ? down - 1 - t->y : t->y) * side;
     part.w = w - part.x < side ? w - part.x : side;
     part.h = h - part.y < side ? h - part.y : side;
     iip_pyramid_ask(rq, w, h, part);
