@@ -174,6 +174,7 @@ typedef struct {
     int op_count;
     iip_format format;
     int quality;             /* of the encoder; -1 = configured default */
+    int recode;              /* the client asked for a quality: no stored tile will do, whatever its own is */
     int layers;              /* -1 = configured default */
     int download;            /* Content-Disposition: attachment; not part of the line */
     int negotiated;          /* format was chosen by Accept: Vary; not part of the line */

@@ -2,6 +2,7 @@
  * The rows of settings.h turned into code: unset, merge and defaults by the member's C type, setters by its KIND. */
 #include "settings.h"
 #include "codec/codec.h"
+#include "path.h"
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
@@ -26,6 +27,7 @@ enum {
     KIND_NUMBER,
     KIND_TIME,
     KIND_TEXT,
+    KIND_PIECE,
     KIND_URL,
     KIND_LIST,
     KIND_NETS
@@ -441,6 +443,16 @@ static const char *set_text(void *member, const words *w)
     return NULL;
 }
 
+static const char *set_piece(void *member, const words *w)
+{
+    const char *s = w->argv[0];
+
+    if (!header_safe(s) || strlen(s) > 64 || strpbrk(s, "/\\") || !iip_utf8_good(s))
+        return apr_pstrcat(w->p, w->d->name, " takes part of a file's name: up to 64 octets, no slash", NULL);
+    *(const char **)member = s;
+    return NULL;
+}
+
 static const char *set_url(void *member, const words *w)
 {
     const char *s = w->argv[0], *rest;
@@ -502,8 +514,8 @@ static setter *const setters[] = {
     [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
     [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
     [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
-    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_URL] = set_url,
-    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,
+    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
+    [KIND_URL] = set_url,       [KIND_LIST] = set_list,         [KIND_NETS] = set_nets,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

@@ -48,6 +48,10 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIIFBare, bare, WORD, H, "", N, "file|redirect|none",                                                            \
       "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to its description "        \
       "(default with it; info.json, .dzi, ImageProperties.xml) or `none` (403)")                                       \
+    X(IIPSuffix, suffix, PIECE, H, "", N, "text",                                                                      \
+      "added to the names of pictures beneath IIPRoot and in queries, to find their files")                            \
+    X(IIPSequencePattern, sequence_pattern, PIECE, H, "_pyr_", N, "text",                                              \
+      "between the name of a sequence and the angles of its views: `thing_pyr_030_090.tif` is one of `thing`")         \
     X(IIPQuality, quality, QUALITY, H, "", N, "format n",                                                              \
       "quality of an output format: jpeg 1-100 (75), png 0-9 (1), tiff: what its compression takes, deflate 0-9 (1), " \
       "zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless)")                                                \
@@ -108,6 +112,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_NUMBER                                    int64_t  /* -1 unset */
 #define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
 #define IIP_C_TEXT                                      const char *
+#define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */

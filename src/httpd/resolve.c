@@ -221,11 +221,18 @@ static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
     return path;
 }
 
+/* Where another handler has the word, nothing of ours is found (a file may have one of our handlers and its tiles
+ * another: a folder can have several protocols). A name in a query may also be that of a plain file. */
+static int is_shown(const iipd_request *q, const request_rec *found)
+{
+    if (!found->handler)
+        return q->in.named;
+    return q->set.root ? strcmp(found->handler, q->r->handler) == 0 : iip_protocol_find(found->handler) != NULL;
+}
+
 /* What httpd says to a GET of this (encoded) path. OK: *sub, whose place's settings now hold; else the status that is
- * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found (a file may have
- * one of our handlers and its tiles another: a folder can have several protocols); a mapped folder is never ours, even
- * where mod_dir would redirect to it (R4a). The sub-request lives as long as r: settings out of a .htaccess lie in its
- * pool. */
+ * the answer, with what belongs to it. A mapped folder is never ours, even where mod_dir would redirect to it (R4a).
+ * The sub-request lives as long as r: settings out of a .htaccess lie in its pool. */
 static int look_up(iipd_request *q, const char *path, request_rec **sub)
 {
     request_rec *r = q->r, *found;
@@ -241,7 +248,7 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
             apr_table_setn(r->err_headers_out, "Location", place);
         return found->status;
     }
-    if (!found->handler || (root ? strcmp(found->handler, r->handler) != 0 : !iip_protocol_find(found->handler)))
+    if (!is_shown(q, found))
         return HTTP_NOT_FOUND;
     iip_settings_effective(&q->set, iipd_settings(found));
     iip_settings_limits(&q->lim, &q->set);
@@ -273,6 +280,68 @@ int iipd_look_up_page(iipd_request *q, const char *file)
                    &sub);
 }
 
+/* ---- names in a query ---- */
+
+/* A query may be another protocol's whole request. */
+static int become(iipd_request *q)
+{
+    const iip_protocol *other = q->proto->become ? q->proto->become(&q->in, q->r->pool) : NULL;
+
+    if (other)
+        q->proto = other;
+    return other != NULL;
+}
+
+/* The site's own file of that name, as httpd allows it. */
+static int look_up_name(iipd_request *q, const char *name, request_rec **sub)
+{
+    return look_up(q, path_of_file("", name, "", q->r->pool), sub);
+}
+
+/* No root: the name in the query is one of the site, looked up by httpd's own rules. */
+static int resolve_named(iipd_request *q)
+{
+    apr_pool_t *p = q->r->pool;
+    const char *suffix = q->set.suffix ? q->set.suffix : "", *name;
+    request_rec *sub = NULL;
+    int rc;
+
+    if (q->proto->parse(&q->in, &q->rq, &q->want, p, &q->e) != IIP_OK || q->want == IIP_WANT_TEXT)
+        return OK;
+    name = q->rq.name;
+    for (int i = 0; name && iip_path_good(name) && i < 2; i++) {
+        rc = look_up_name(q, apr_pstrcat(p, name, suffix, NULL), &sub);
+        if (rc != OK && rc != DECLINED && rc != HTTP_NOT_FOUND)
+            return rc;
+        if (rc == OK && (sub->finfo.filetype == APR_REG || sub->finfo.filetype == APR_NOFILE) &&
+            (!sub->path_info || !*sub->path_info)) {
+            q->file = sub->filename;
+            q->stem = apr_pstrmemdup(p, q->file, strlen(q->file) - strlen(suffix));
+            if (sub->finfo.filetype == APR_REG)
+                return OK;
+        }
+        name = q->proto->page ? q->proto->page(&q->in, &q->rq, name, p) : NULL; /* R51 */
+    }
+    if (!q->file)
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+    return OK;
+}
+
+iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e)
+{
+    iipd_request *q = ctx;
+    const size_t n = q->stem ? strlen(q->stem) : 0;
+    request_rec *sub;
+
+    if (q->set.root)
+        return iip_source_file(s, q->set.root, name, q->r->pool, e);
+    if (!n || strncmp(name, q->stem, n) != 0 ||
+        look_up_name(q, apr_pstrcat(q->r->pool, q->rq.name, name + n, NULL), &sub) != OK ||
+        sub->finfo.filetype != APR_REG)
+        return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    return iip_source_file(s, NULL, sub->filename, q->r->pool, e);
+}
+
 /* ---- the two ways ---- */
 
 static int is_dot_file(const char *path)
@@ -298,11 +367,12 @@ static int resolve_rooted(iipd_request *q)
         iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;
     }
+    become(q);
     if (q->proto->parse(&q->in, &q->rq, &q->want, q->r->pool, &q->e) != IIP_OK &&
         (q->want != IIP_WANT_BARE || !q->rq.name))
         return OK;
     if (!q->rq.name || !iip_path_good(q->rq.name)) {
-        if (q->e.status == IIP_OK)
+        if (q->e.status == IIP_OK && q->want != IIP_WANT_TEXT)
             iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;
     }
@@ -359,14 +429,45 @@ static int resolve_mapped(iipd_request *q)
     return OK;
 }
 
+/* A form sent to what is neither a picture nor nothing is for whoever answers there. */
+static int may_read_form(const iipd_request *q)
+{
+    request_rec *r = q->r;
+    unsigned char head[IIP_SNIFF];
+    iip_source_t *s;
+    iip_error e;
+    size_t n;
+
+    if (!r->filename || r->finfo.filetype == APR_DIR || r->finfo.filetype == APR_NOFILE)
+        return 1;
+    if (iip_source_file(&s, NULL, r->filename, r->pool, &e) != IIP_OK)
+        return 0;
+    n = s->id.size < IIP_SNIFF ? (size_t)s->id.size : IIP_SNIFF;
+    return s->read(s, head, n, 0, &e) == IIP_OK && iip_decoder_find(head, n);
+}
+
 int iipd_resolve(iipd_request *q)
 {
     request_rec *r = q->r;
+    int keep;
 
     q->personal = had_to_log_in(r);
     q->in.set = &q->set;
-    q->in.query = r->args;
+    if (!q->set.root && iipd_is_form(q) && !may_read_form(q))
+        return DECLINED;
+    if (iipd_read_query(q) != IIP_OK)
+        return OK;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
     q->in.id = iipd_given_id(q);
-    return q->set.root ? resolve_rooted(q) : resolve_mapped(q);
+    if (q->set.root)
+        return resolve_rooted(q);
+    if (q->in.query) {
+        const char *raw = raw_path(r, &keep);
+        size_t n = strlen(raw);
+
+        q->in.path = "/";
+        q->in.base_url = iipd_base_url(q, apr_pstrmemdup(r->pool, raw, n - (n && raw[n - 1] == '/')));
+        q->in.named = become(q) || (q->proto->names && q->proto->names(&q->in));
+    }
+    return q->in.named ? resolve_named(q) : resolve_mapped(q);
 }

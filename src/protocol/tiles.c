@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tiles by path: the part that DeepZoom and Zoomify share (spec/iip.md section 8). */
 #include "tiles.h"
+#include "iip.h"
 #include "name.h"
 #include <apr_strings.h>
 #include <string.h>
@@ -76,7 +77,7 @@ iip_status iip_tiles_parse(iip_tail_fn *tail, const iip_input *in, iip_request *
     rq->asked = t;
     if (*want == IIP_WANT_IMAGE && (rq->format = format_by_ext(t)) == IIP_FMT_NONE)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    return IIP_OK;
+    return in->before ? iip_commands_before(in, rq, p, e) : IIP_OK;
 }
 
 const char *iip_tiles_redirect(const char *description, const iip_input *in, const iip_request *rq, apr_pool_t *p)
