@@ -204,23 +204,6 @@ static int had_to_log_in(request_rec *r)
     return asked;
 }
 
-/* In memory of its own: %2F as a slash. */
-static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
-{
-    char *path = apr_pstrmemdup(p, raw, n), *to = path;
-
-    for (const char *s = path; *s; s++) {
-        if (s[0] == '%' && s[1] == '2' && (s[2] == 'F' || s[2] == 'f')) {
-            *to++ = '/';
-            s += 2;
-        } else {
-            *to++ = *s;
-        }
-    }
-    *to = '\0';
-    return path;
-}
-
 /* Where another handler has the word, nothing of ours is found (a file may have one of our handlers and its tiles
  * another: a folder can have several protocols). A name in a query may also be that of a plain file. */
 static int is_shown(const iipd_request *q, const request_rec *found)
@@ -266,7 +249,7 @@ static const char *path_of_file(const char *folder, const char *file, const char
 {
     const char *name = iip_path_encode(file, p);
 
-    return apr_pstrcat(p, folder, "/", plain_slashes(name, strlen(name), p), tail, NULL);
+    return apr_pstrcat(p, folder, "/", iip_path_slashes(name, strlen(name), p), tail, NULL);
 }
 
 /* <Location "/i/private.tif"> did not see /i/private.tif;2 */
@@ -377,7 +360,7 @@ static int resolve_rooted(iipd_request *q)
         return OK;
     }
     /* <Location "/i/private"> did not see /i/private%2Fx.tif: ask once more with plain slashes */
-    if (nt && nt->encoded && (rc = look_up(q, plain_slashes(raw, strlen(raw), q->r->pool), &sub)) != OK)
+    if (nt && nt->encoded && (rc = look_up(q, iip_path_slashes(raw, strlen(raw), q->r->pool), &sub)) != OK)
         return rc;
     q->file = q->rq.name;
     return OK;
@@ -412,14 +395,14 @@ static int resolve_mapped(iipd_request *q)
     if (!q->in.ident || !*q->in.ident || *q->in.ident == '.')
         return DECLINED;
     folder = apr_pstrmemdup(r->pool, raw, name > raw ? (size_t)(name - raw) - 1 : 0);
-    path = plain_slashes(raw, (size_t)(tail - raw), r->pool);
+    path = iip_path_slashes(raw, (size_t)(tail - raw), r->pool);
     for (int i = 0; path && !q->file && i < 2; i++) {
         if ((rc = look_up(q, path, &sub)) != OK)
             return rc;
         if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) && !is_dot_file(sub->filename))
             q->file = sub->filename;
         else if ((path = q->proto->page ? q->proto->page(&q->in, &q->rq, q->in.ident, r->pool) : NULL)) /* R12, R51 */
-            path = path_of_file(plain_slashes(folder, strlen(folder), r->pool), path, "", r->pool);
+            path = path_of_file(iip_path_slashes(folder, strlen(folder), r->pool), path, "", r->pool);
     }
     q->in.mapped = 1;
     q->in.path = tail;

@@ -396,20 +396,24 @@ iip_status iip_commands_before(const iip_input *in, iip_request *rq, apr_pool_t 
 
 /* ---- other protocols in a query ---- */
 
+/* Only an identifier of IIIF tells an encoded slash from a plain one. */
 static const iip_protocol *iip_become(iip_input *in, apr_pool_t *p)
 {
     static const struct {
         const char *name, *handler;
-    } rows[] = {{"IIIF", "iiif-handler"}, {"DeepZoom", "deepzoom-handler"}, {"Zoomify", "zoomify-handler"}};
-    const char *s = in->query ? in->query : "";
+        int encoded;
+    } rows[] = {{"IIIF", "iiif-handler", 1}, {"DeepZoom", "deepzoom-handler", 0}, {"Zoomify", "zoomify-handler", 0}};
+    const char *s = in->query ? in->query : "", *path;
     const iip_protocol *other;
     part c;
 
-    while ((s = next_part(s, &c)))
+    while ((s = next_part(s, &c)) && find_sender(&c) < 0)
         for (size_t i = 0; i < ROWS(rows); i++) {
             if (!c.value || !is_named(&c, rows[i].name) || !(other = iip_protocol_find(rows[i].handler)))
                 continue;
-            in->path = apr_pstrcat(p, *c.value == '/' ? "" : "/", apr_pstrmemdup(p, c.value, c.value_length), NULL);
+            path = rows[i].encoded ? apr_pstrmemdup(p, c.value, c.value_length)
+                                   : iip_path_slashes(c.value, c.value_length, p);
+            in->path = apr_pstrcat(p, *path == '/' ? "" : "/", path, NULL);
             in->before = apr_pstrmemdup(p, in->query, (size_t)(c.name - in->query));
             in->base_url = apr_pstrcat(p, in->base_url, "?", rows[i].name, "=", NULL);
             in->query = NULL;

@@ -2,6 +2,7 @@
  * Tiles by path: the part that DeepZoom and Zoomify share (spec/iip.md section 8). */
 #include "tiles.h"
 #include "iip.h"
+#include "iip.h"
 #include "name.h"
 #include <apr_strings.h>
 #include <string.h>
@@ -85,14 +86,17 @@ const char *iip_tiles_redirect(const char *description, const iip_input *in, con
     return apr_pstrcat(p, in->base_url, "/", iip_name_url(in, rq, p), description, NULL);
 }
 
-iip_status iip_tiles_ask(iip_request *rq, const iip_tile *t, int64_t w, int64_t h, int64_t side, iip_error *e)
+iip_status iip_tiles_ask(iip_request *rq, const iip_info *info, int64_t w, int64_t h, int64_t side, iip_error *e)
 {
     const int64_t across = iip_tiles(w, side), down = iip_tiles(h, side);
     const int turned = rq->rotate == 180;
+    const iip_tile *t = rq->asked;
     iip_rect part;
 
     if (t->x >= across || t->y >= down)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    if (rq->layers >= info->layers)
+        rq->layers = -1; /* all there are */
     part.x = (turned ? across - 1 - t->x : t->x) * side;
     part.y = (turned ? down - 1 - t->y : t->y) * side;
     part.w = w - part.x < side ? w - part.x : side;
