@@ -30,6 +30,13 @@ typedef struct {
     int of[IIP_FMT_COUNT]; /* -1 unset */
 } iip_qualities;
 
+/* An IIPWatermark: a URL path of httpd's. In millionths: numbers that are in keys are whole. */
+typedef struct {
+    const char *path; /* NULL: none */
+    int opacity, chance;
+} iip_watermark;
+#define IIP_WATERMARK_ONE 1000000
+
 #define IIP_DELIMITERS ";$!"                              /* order of the words in IIIFDelimiter; then none */
 enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
@@ -68,6 +75,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "copyright notice put into answers that show the whole picture, in place of the source's own")                   \
     X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
       "behind transparent pixels, empty tiles and turned corners where the format has no alpha")                       \
+    X(IIPWatermark, watermark, WATERMARK, H, "", N, "URL-path [opacity] [probability]",                                \
+      "picture added to answers: its path on this server, how strong it is and how often it comes, 0 to 1; `none`. "   \
+      "Once in each block of two tiles by two; the same URL is marked the same")                                       \
     X(IIPInterpolation, interpolation, WORD, H, "lanczos", K, "nearest|bilinear|lanczos",                              \
       "resampling; shrinking by 2 and more is area-true unless `nearest`")                                             \
     X(IIPUpscaling, upscaling, FLAG, H, "On", N, "On|Off", "answers larger than the region they show")                 \
@@ -111,6 +121,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_PLACES                                    iip_pair /* the first at least 1 */
 #define IIP_C_NUMBER                                    int64_t  /* -1 unset */
 #define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
+#define IIP_C_WATERMARK                                 const iip_watermark *
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */

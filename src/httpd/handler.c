@@ -77,6 +77,8 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
         iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
         return OK;
+    if (iipd_watermark(q) != IIP_OK)
+        return OK;
     len = iip_request_room(&q->rq);
     line = apr_palloc(r->pool, len);
     len = iip_request_line(&q->rq, line, len);
@@ -137,6 +139,9 @@ static int send_data(iipd_request *q, iip_server_t *sv)
                        .open = iipd_open_view,
                        .ctx = q};
 
+    /* Tiles among the data are marked; if they cannot be, only they fail */
+    if (iipd_watermark(q) != IIP_OK)
+        iip_refuse(&q->e, IIP_OK, NULL);
     iip_text_init(text, b, p, &q->e);
     if (q->proto->compose(&q->in, &q->rq, q->info, q->info ? &views : NULL, text, p, &q->e) != IIP_OK)
         return OK;

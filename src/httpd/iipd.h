@@ -74,6 +74,8 @@ int iipd_look_up_page(iipd_request *q, const char *file);
 /* Opens a view of the sequence q->in.sequence by its file's name, as httpd allows it (in.named) or beneath the root;
  * ctx is q. */
 iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e);
+/* The file of IIPWatermark, if there is one, into q->rq; q->e says why not. */
+iip_status iipd_watermark(iipd_request *q);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
 /* Puts back the handler that would have had this request. DECLINED. */

@@ -325,6 +325,22 @@ iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_err
     return iip_source_file(s, NULL, sub->filename, q->r->pool, e);
 }
 
+iip_status iipd_watermark(iipd_request *q)
+{
+    const iip_watermark *mark = q->set.watermark;
+    iip_error why = {.detail = "httpd would not send it"};
+    request_rec *sub;
+
+    if (!mark || !mark->path)
+        return IIP_OK;
+    sub = ap_sub_req_lookup_uri(mark->path, q->r, NULL);
+    if (sub->status == HTTP_OK && sub->finfo.filetype == APR_REG &&
+        iip_source_file(&q->rq.watermark, NULL, sub->filename, q->r->pool, &why) == IIP_OK)
+        return IIP_OK;
+    q->rq.watermark = NULL;
+    return iip_fail(&q->e, IIP_E_IO, why.apr, "IIPWatermark %s: %s", mark->path, why.detail);
+}
+
 /* ---- the two ways ---- */
 
 static int is_dot_file(const char *path)

@@ -110,6 +110,17 @@ static iip_status compose(tool *t, const iip_protocol *proto, const iip_input *i
     return rv;
 }
 
+/* A URL path is one below the root here. */
+static iip_status find_watermark(const tool *t, iip_request *rq, apr_pool_t *p, iip_error *e)
+{
+    const iip_watermark *mark = t->set.watermark;
+
+    if (!mark || !mark->path)
+        return IIP_OK;
+    return iip_path_good(mark->path + 1) ? iip_source_file(&rq->watermark, &t->root, mark->path + 1, p, e)
+                                         : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+}
+
 /* The same steps as a request takes in httpd (src/httpd/handler.c), without validators. */
 static iip_status work(tool *t, const iip_protocol *proto, iip_input *in, iip_budget *b, answer *a, apr_pool_t *p,
                        iip_error *e)
@@ -154,9 +165,11 @@ static iip_status work(tool *t, const iip_protocol *proto, iip_input *in, iip_bu
     } else if (want == IIP_WANT_DATA) {
         iip_views views = {t->sv, &t->lim, b, p, src, info, in->sequence, open_file, &o};
 
+        find_watermark(t, &rq, p, &look);
         rv = compose(t, proto, in, &rq, &views, b, a, p, e);
     } else if ((!proto->place || (rv = proto->place(in, &rq, info, &t->lim, p, e)) == IIP_OK) &&
-               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
+               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK &&
+               (rv = find_watermark(t, &rq, p, e)) == IIP_OK) {
         a->status = 200;
         a->mime = iip_encoder_find(rq.format)->mime;
         if (iip_request_streams(&rq)) {
