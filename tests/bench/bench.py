@@ -116,11 +116,17 @@ def zoomify(tile):
     return f'/TileGroup0/{math.ceil(math.log2(max(WALL) / TILE)) - round(math.log2(scale))}-{column}-{row}.jpg'
 
 
+def iip(tile):
+    scale, column, row = tile
+    across = math.ceil(math.ceil(WALL[0] / scale) / TILE)
+    return f'?FIF=jpeg.tif&JTL={math.ceil(math.log2(max(WALL) / TILE)) - round(math.log2(scale))},{row * across + column}'
+
+
 # --- sides -----------------------------------------------------------------------------------------------------------
 
 def ours(pictures, *more):
     lines = '\n'.join(more)
-    places = (f'<Location "/{p}">\nSetHandler {p}-handler\nIIPRoot {pictures}\n</Location>\n' for p in ('iiif', 'deepzoom', 'zoomify'))
+    places = (f'<Location "/{p}">\nSetHandler {p}-handler\nIIPRoot {pictures}\n</Location>\n' for p in ('iiif', 'deepzoom', 'zoomify', 'iip'))
     return f'{lines}\n{"".join(places)}'
 
 
@@ -358,7 +364,7 @@ def main():
         plain = ['/tiles/{}-{}-{}.jpg'.format(*t) for t in tiles]
         static = start(stack, run, 'static', lambda folder: f'DocumentRoot {files}\n', (), None)
         thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
-        others = (('DeepZoom', '/deepzoom/jpeg.tif', deepzoom), ('Zoomify', '/zoomify/jpeg.tif', zoomify))
+        others = (('DeepZoom', '/deepzoom/jpeg.tif', deepzoom), ('Zoomify', '/zoomify/jpeg.tif', zoomify), ('IIP', '/iip', iip))
         works = [
             Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
                  {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer('warm', 10), jpeg)}),

@@ -425,6 +425,8 @@ def test_locations_of_several(serve, pics):
     assert m.get("/iiif/fits.tif/info.json").json()["width"] == 512
     assert m.get("/deepzoom/fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
     assert m.get("/zoomify/fits.tif/ImageProperties.xml").body.decode() == XML % (512, 512, 5, 256)
+    assert m.get("/iip?FIF=fits.tif&WID=500&CVT=jpeg").size == (500, 500)
+    assert m.get("/iip?DeepZoom=fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
 
 
 # ---- in a query of IIP (section 8): DeepZoom=, Zoomify=, IIIF=
