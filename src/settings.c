@@ -3,6 +3,7 @@
  * Longer than others: one small setter for each kind of value. */
 #include "settings.h"
 #include "codec/codec.h"
+#include "json.h"
 #include "path.h"
 #include <assert.h>
 #include <limits.h>
@@ -11,6 +12,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#define JSON_MAX 16384
 #define TEXT_MAX 1024 /* of a value that reaches a header */
 
 enum {
@@ -30,6 +32,7 @@ enum {
     KIND_TEXT,
     KIND_PIECE,
     KIND_WATERMARK,
+    KIND_JSON,
     KIND_URL,
     KIND_LIST,
     KIND_NETS
@@ -483,6 +486,32 @@ static const char *set_watermark(void *member, const words *w)
     return NULL;
 }
 
+/* An object for info.json. What a client must be able to rely on is ours to say. */
+static const char *set_json(void *member, const words *w)
+{
+    static const char *const fixed[] = {
+        "@context",      "id",         "@id",         "type",      "@type",     "protocol",     "profile",
+        "width",         "height",     "maxWidth",    "maxHeight", "maxArea",   "sizes",        "tiles",
+        "scale_factors", "tile_width", "tile_height", "formats",   "qualities", "extraFormats", "extraQualities",
+        "extraFeatures", "pages"};
+    iip_json_member m = {.named = 1};
+    const char *at = w->argv[0];
+
+    if (strlen(at) > JSON_MAX || !iip_json_is_object(at))
+        return apr_pstrcat(w->p, w->d->name, " takes one JSON object, up to 16384 octets", NULL);
+    while (iip_json_next(&at, &m)) {
+        const char *name = apr_pstrmemdup(w->p, m.name, m.name_length);
+
+        if (!m.name_length || m.name_length > 60 || strchr(name, '\\'))
+            return apr_pstrcat(w->p, w->d->name, ": no plain name of a member: ", name, NULL);
+        for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+            if (!strcmp(name, fixed[i]))
+                return apr_pstrcat(w->p, w->d->name, " cannot set ", name, NULL);
+    }
+    *(const char **)member = w->argv[0];
+    return NULL;
+}
+
 static const char *set_url(void *member, const words *w)
 {
     const char *s = w->argv[0], *rest;
@@ -540,13 +569,13 @@ static const char *set_nets(void *member, const words *w)
 }
 
 static setter *const setters[] = {
-    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,           [KIND_FLAG] = set_flag,
-    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions,   [KIND_QUALITY] = set_quality,
-    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,           [KIND_PLACES] = set_places,
-    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,       [KIND_PROFILE] = set_profile,
-    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,           [KIND_PIECE] = set_piece,
-    [KIND_URL] = set_url,       [KIND_WATERMARK] = set_watermark, [KIND_LIST] = set_list,
-    [KIND_NETS] = set_nets,
+    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
+    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
+    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
+    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
+    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
+    [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
+    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

@@ -94,6 +94,11 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIIFDelimiter, delimiter, WORD, H, ";", N, ";|$|!|none",                                                         \
       "between an identifier and the number of a page: `a.tif;2`, and `a.tif;2;1:4` at a quarter of its size")         \
     X(IIIFLiteralSlash, literal_slash, FLAG, H, "On", N, "On|Off", "identifiers may hold unencoded slashes")           \
+    X(IIIFExtensions, extensions, FLAG, H, "Off", N, "On|Off",                                                         \
+      "qualities beyond the standard's: negative, stretch, equalization, log, and the colour maps hot, cold, jet, "    \
+      "red, green, blue, viridis, magma, inferno, plasma, cividis, turbo, terrain")                                    \
+    X(IIIFExtraInfo, extra_info, JSON, H, "", N, "object",                                                             \
+      "JSON object whose members (rights, service, ...) are put into info.json; not those that tell what is answered") \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
@@ -124,6 +129,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_WATERMARK                                 const iip_watermark *
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
+#define IIP_C_JSON                                      const char *
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */

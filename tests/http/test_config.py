@@ -13,7 +13,7 @@ ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIPCopyright": '"(c) A & B, 1999"'}
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"'}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -37,6 +37,9 @@ BAD = {
     "IIIFVersions": ["", "4", "3 3", "x", "0", "2.1.1 a"],
     "IIIFDelimiter": ["", "#", ";;"],
     "IIIFLiteralSlash": ["", "Yes please"],
+    "IIIFExtensions": ["", "Some"],
+    "IIIFExtraInfo": ["", "x", "'[1]'", "'{\"a\":1'", "'{\"a\":01}'", "'{\"width\":5}'", "'{\"@context\":5}'", "'{\"\\u0069d\":5}'",
+                      "'{\"a\":%s1%s}'" % ("[" * 40, "]" * 40), "'{\"a\":\"%s\"}'" % ("x" * 16400)],
     "IIPMaxSize": ["", "-1", "x", "500 x", "1 2 3", "99999999999999999999"],
     "IIPMaxArea": ["", "-1", "x", "5 5", "99999999999999999999"],
     "IIPMaxPixels": ["", "-1", "x"],
