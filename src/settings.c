@@ -24,6 +24,7 @@ enum {
     KIND_COLOUR,
     KIND_VERSIONS,
     KIND_QUALITY,
+    KIND_LAYERS,
     KIND_LOWER,
     KIND_PAIR,
     KIND_PLACES,
@@ -33,6 +34,7 @@ enum {
     KIND_PIECE,
     KIND_WATERMARK,
     KIND_JSON,
+    KIND_NOTICE,
     KIND_URL,
     KIND_LIST,
     KIND_NETS
@@ -390,6 +392,8 @@ static const char *set_quality(void *member, const words *w)
         return wrong(w);
     if (!(enc = iip_encoder_find((iip_format)f)))
         return iip_setting_unbuilt;
+    if (enc->q_min == enc->q_max)
+        return apr_psprintf(w->p, "%s: %s has none", w->d->name, enc->name);
     if (n < enc->q_min || n > enc->q_max || *s)
         return apr_psprintf(w->p, "%s %s takes a number from %d to %d", w->d->name, enc->name, enc->q_min, enc->q_max);
     q->of[f] = (int)n;
@@ -413,6 +417,14 @@ static const char *set_places(void *member, const words *w)
     return !bad && ((iip_pair *)member)->a < 1 ? wrong(w) : bad;
 }
 
+static void lower(iip_lower *l, iip_pair pair, int htaccess)
+{
+    if (htaccess)
+        l->cap = smaller_pair(l->cap, pair);
+    else
+        l->admin = pair;
+}
+
 static const char *set_lower(void *member, const words *w)
 {
     iip_lower *l = member;
@@ -423,10 +435,21 @@ static const char *set_lower(void *member, const words *w)
         return bad;
     if (pair.b == -1)
         pair.b = pair.a;
-    if (w->htaccess)
-        l->cap = smaller_pair(l->cap, pair);
-    else
-        l->admin = pair;
+    lower(l, pair, w->htaccess);
+    return NULL;
+}
+
+static const char *set_layers(void *member, const words *w)
+{
+    const char *s = w->argv[0];
+    iip_pair pair = {0, !apr_cstr_casecmp(s, "half")};
+
+    if (apr_cstr_casecmp(s, "all") && !pair.b) {
+        pair.a = digits(&s);
+        if (pair.a < 1 || pair.a > 65535 || *s)
+            return wrong(w);
+    }
+    lower(member, pair, w->htaccess);
     return NULL;
 }
 
@@ -512,6 +535,12 @@ static const char *set_json(void *member, const words *w)
     return NULL;
 }
 
+/* Formats take it for UTF-8. */
+static const char *set_notice(void *member, const words *w)
+{
+    return iip_utf8_good(w->argv[0]) ? set_text(member, w) : apr_pstrcat(w->p, w->d->name, " takes UTF-8", NULL);
+}
+
 static const char *set_url(void *member, const words *w)
 {
     const char *s = w->argv[0], *rest;
@@ -575,7 +604,8 @@ static setter *const setters[] = {
     [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
     [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
-    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,
+    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
+    [KIND_NOTICE] = set_notice,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */
