@@ -29,8 +29,10 @@ iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob *
 {
     iip_source_t *s;
     int page;
-    iip_status rv = find(v, n, &s, &page, e);
+    iip_status rv = iip_budget_check(v->b, e);
 
+    if (rv == IIP_OK)
+        rv = find(v, n, &s, &page, e);
     return rv == IIP_OK ? iip_serve_info(v->sv, s, page, v->lim, info, hold, e) : rv;
 }
 
@@ -45,7 +47,7 @@ static __int128 decoded(const iip_level *l, iip_rect want)
 
 /* Decodes inside a place of the gate. What is soon done waits for one whatever the line is. */
 static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info *info, int level, iip_rect want,
-                        iip_raster *out, iip_error *e)
+                        iip_raster *out, apr_pool_t *p, iip_error *e)
 {
     iip_cells cells = {.cache = v->sv->cell,
                        .readers = v->sv->readers,
@@ -53,7 +55,7 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
                        .info = info,
                        .lim = v->lim,
                        .budget = v->b,
-                       .pool = v->pool,
+                       .pool = p,
                        .page = page,
                        .layers = -1};
     const size_t hold = info->hold + info->level_hold[level];
@@ -72,7 +74,8 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
     return rv;
 }
 
-iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, iip_error *e)
+iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, apr_pool_t *p,
+                             iip_error *e)
 {
     iip_source_t *s;
     const iip_info *info;
@@ -92,10 +95,10 @@ iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_
         out->stride = (size_t)want.w * (size_t)info->bands * iip_sample_size(info->sample);
         if (__builtin_mul_overflow(out->stride, (size_t)want.h, &bytes))
             rv = iip_refuse(e, IIP_E_LIMIT, NULL);
-        else if (!(out->px = iip_budget_alloc(v->b, bytes, v->pool, e)))
+        else if (!(out->px = iip_budget_alloc(v->b, bytes, p, e)))
             rv = e->status;
         else
-            rv = fetch(v, s, page, info, level, want, out, e);
+            rv = fetch(v, s, page, info, level, want, out, p, e);
     }
     iip_blob_release(hold);
     return rv;

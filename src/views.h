@@ -27,8 +27,9 @@ int iip_views_number(const iip_views *v, int n);
 /* Its header; *info lives while *hold is held. */
 iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob **hold, iip_error *e);
 /* Raw samples of a part of one of its levels, as its reader gives them; want lies within the level. The rows of out are
- * of v->pool. IIP_E_LIMIT where too many pixels would have to be decoded. */
-iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, iip_error *e);
+ * p's. IIP_E_LIMIT where too many pixels would have to be decoded. */
+iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, apr_pool_t *p,
+                             iip_error *e);
 /* The answer to a request of the picture, which is not streamed; a held blob. Resolves rq. */
 iip_status iip_views_image(iip_views *v, iip_request *rq, iip_blob **out, iip_error *e);
 

@@ -276,6 +276,14 @@ def test_stored_tiles_pass(iip, pics):
         assert iip("FIF=vj.tif&%s&JTL=3,9" % same).body == one, same
 
 
+def test_tiles_carry_no_texts(iip):
+    """The smallest tile may be the whole picture; what the picture says of itself goes with views alone."""
+    assert b"An Artist" in iip("FIF=texts.tif&CVT=jpeg").body and b"Title &amp;" in iip("FIF=texts.tif&CVT=jpeg").body
+    for q in ("JTL=0,0", "DeepZoom=texts.tif_files/7/0_0.jpg", "DeepZoom=texts.tif_files/3/0_0.png"):
+        r = iip(("" if "Deep" in q else "FIF=texts.tif&") + q)
+        assert r.status == 200 and b"An Artist" not in r.body and b"dc:title" not in r.body, q
+
+
 def test_turned_tiles(iip, pics):
     px = pics[1]["v"]
     for n in (0, 7, 47):
