@@ -58,7 +58,7 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
                        .budget = v->b,
                        .pool = p,
                        .page = page,
-                       .layers = -1};
+                       .layers = 0};
     const size_t hold = info->hold + info->level_hold[level];
     iip_status rv = iip_gate_enter(&v->sv->gate, v->b, decoded(&info->level[level], want) < SMALL_PIXELS, e);
 

@@ -261,6 +261,22 @@ def test_tiles(iip, pics):
             iip_error(iip("FIF=%s&PTL=%d,%d" % (name, r, across * down)), 404)
 
 
+def test_wavelets(iip, pics):
+    """Levels of JPEG 2000 are rounded up, and shown in tiles of 256; LYR counts its layers."""
+    assert lines(iip("FIF=w.jp2&OBJ=Tile-size&OBJ=Resolutions")) == ["Tile-size:256 256", "Resolutions:251 188,501 376,1001 751"]
+    px = pics[1]["w"]
+    all_layers = iip("FIF=w.jp2&PTL=2,5").pixels()
+    near(all_layers, px[256:512, 256:512], 1, 6)
+    for same in ("LYR=3&", "LYR=99&", "LYR=0&", "LYR=x&"):
+        near(iip("FIF=w.jp2&%sPTL=2,5" % same).pixels(), all_layers, 0, 0)
+    rough = iip("FIF=w.jp2&LYR=1&PTL=2,5").pixels()
+    near(rough, px[256:512, 256:512], 8, 80)
+    assert (rough != all_layers).any()
+    assert iip("FIF=w.jp2&JTL=2,11").size == (233, 239)
+    got = iip("FIF=w.jp2&PFL=2:7,9-27,9").json()["profile"]
+    near(np.array(got), px[9, 7:27].ravel(), 2, 8)
+
+
 def test_stored_tiles_pass(iip, pics):
     """Bytes of a stored JPEG tile leave as they are, whatever was asked before; not with a quality."""
     one = iip("FIF=vj.tif&JTL=3,9").body
