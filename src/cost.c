@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a resolved request will cost, known before any work (architecture section 4, "Memory"). */
-#include "raster/stage.h"
+#include "ops.h"
+#include "raster/process.h"
 #include <math.h>
 
 /* Rows that stages hold besides a strip: lines of a filter, of a codec, of a turned canvas. */
-#define ROWS_HELD 16
+#define ROWS_HELD   16
+#define ROWS_ACROSS 5 /* and of the window besides, while it is shrunk sideways */
 
 #define MUCH INT64_MAX
 
@@ -23,21 +25,6 @@ static int64_t plus(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &n) ? MUCH : n;
 }
 
-/* The pixels of the level under the window. */
-static iip_rect cover(const iip_request *rq, const iip_info *info)
-{
-    const iip_level *l = &info->level[rq->level];
-    iip_window win;
-    iip_rect c;
-
-    iip_request_window(rq, info, &win);
-    iip_cover(win.x, win.w, l->w, &c.x, &c.w);
-    iip_cover(win.y, win.h, l->h, &c.y, &c.h);
-    c.w -= c.x;
-    c.h -= c.y;
-    return c;
-}
-
 /* Length of the cells that meet [pos, pos + n), inside the level. */
 static int64_t cells_axis(int64_t pos, int64_t n, int64_t cell, int64_t stored)
 {
@@ -49,9 +36,23 @@ static int64_t cells_axis(int64_t pos, int64_t n, int64_t cell, int64_t stored)
 int64_t iip_request_pixels(const iip_request *rq, const iip_info *info)
 {
     const iip_level *l = &info->level[rq->level];
-    iip_rect c = cover(rq, info);
+    iip_rect c = iip_request_cover(rq, info);
 
     return times(cells_axis(c.x, c.w, l->tile_w, l->w), cells_axis(c.y, c.h, l->tile_h, l->h));
+}
+
+/* Strips, and the rows around one, of the stages on floats of a picture w wide. */
+static int64_t floats(const iip_request *rq, const iip_info *info, int64_t w)
+{
+    const iip_op *twist = iip_op_find(rq, IIP_OP_TWIST);
+    const int64_t strips = 7, around = 2 * (2 * IIP_NEAR_MOST + 1) + 1;
+    int64_t bands = 3;
+
+    if (twist)
+        bands = twist->arg[0] > 3 ? (int64_t)twist->arg[0] : 3;
+    if (twist && twist->arg[1] > (float)bands)
+        bands = info->bands < (int)twist->arg[1] && info->bands > bands ? info->bands : (int64_t)twist->arg[1];
+    return plus(strips * IIP_MAP_BYTES, times(times(w, strips + around), (bands + 1) * (int64_t)sizeof(float)));
 }
 
 int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
@@ -60,9 +61,10 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     const iip_encoder *enc = iip_encoder_find(rq->format);
     const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
     const int quarter = fmod(rq->rotate, 90) == 0;
-    const int64_t bands = ((info->space == IIP_GREY ? 1 : 3) + (info->alpha || !quarter)) *
+    const int grey = info->space == IIP_GREY && !iip_op_find(rq, IIP_OP_CMAP) && !iip_op_find(rq, IIP_OP_TWIST);
+    const int64_t bands = ((grey ? 1 : 3) + (info->alpha || !quarter)) *
                           (int64_t)iip_sample_size(iip_request_sample(rq, info)); /* bytes of them */
-    iip_rect c = cover(rq, info);
+    iip_rect c = iip_request_cover(rq, info);
     int64_t rows, w, h, sum, answer;
 
     /* The strip is as tall as a row of cells. Upright, the rows of cells of a picture that lies on its side are columns
@@ -73,7 +75,10 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     sum = plus(sum, times(times(l->tile_w, l->tile_h), sample));
     if (info->sample != IIP_U8 || info->space > IIP_RGB)
         sum = plus(sum, times(times(c.w, rows), bands));
+    if (iip_request_floats(rq, info))
+        sum = plus(sum, floats(rq, info, c.w));
     sum = plus(sum, times(plus(c.w, rq->out_w), ROWS_HELD * 4 * (int64_t)sizeof(float)));
+    sum = plus(sum, times(c.w, ROWS_ACROSS * 4 * (int64_t)sizeof(float)));
     iip_request_canvas(rq, &w, &h);
     if (rq->rotate != 0)
         sum = plus(sum, times(times(rq->out_w, rq->out_h), bands));

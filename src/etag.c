@@ -8,7 +8,7 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
 {
     static const unsigned char keys[2][APR_SIPHASH_KSIZE] = {"mod_iip etag  1", "mod_iip etag  2"};
     static const char hex[] = "0123456789abcdef";
-    char text[IIP_LINE_MAX + 1200];
+    char text[1200];
     size_t at = 0, n = strlen(s->name);
     int64_t id[4] = {(int64_t)s->id.ino, s->id.size, s->id.mtime_ns, s->id.ctime_ns};
 
@@ -23,10 +23,12 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
     at += sizeof id;
     memcpy(text + at, IIP_VERSION, sizeof IIP_VERSION);
     at += sizeof IIP_VERSION;
-    if (len > IIP_LINE_MAX)
-        len = IIP_LINE_MAX;
-    memcpy(text + at, line, len);
-    at += len;
+    for (int k = 0; k < 2; k++) {
+        apr_uint64_t h = apr_siphash24(line, len, keys[k]);
+
+        memcpy(text + at, &h, sizeof h);
+        at += sizeof h;
+    }
     for (int k = 0; k < 2; k++) {
         apr_uint64_t h = apr_siphash24(text, at, keys[k]);
 

@@ -95,14 +95,33 @@ typedef struct {
 } iip_limits;
 /* << */
 
-/* One step of image processing on the scaled picture; they run in the order of the array. Rows of a table in
- * raster/tone.c. */
-typedef enum { IIP_OP_GRAY, IIP_OP_BITONAL, IIP_OP_COUNT } iip_op_kind;
+/* One step of image processing (spec/iip.md section 6). They run in this order, which is also that of iip_request.op;
+ * iip_op_add() of ops.h puts them there and checks their arguments, which are behind each in braces. Values are 0..1 of
+ * the picture's range from MINMAX to CONTRAST (v below), which see its own pixels, before any resizing; the others see
+ * the samples of the answer, after it. */
+typedef enum {
+    IIP_OP_MINMAX,  /* {c, lo, hi}, ...: range of channel c from 0, -1 = all, in values as stored; later ones win */
+    IIP_OP_STRETCH, /* range = first and last bin of the histogram, in place of MINMAX */
+    IIP_OP_SHADE, /* {h, v} or {h, v, z}: light from h degrees (clockwise from up), v above the plain; z times height */
+    IIP_OP_TWIST, /* {rows, cols, m...}: bands = matrix times bands, row by row */
+    IIP_OP_GAMMA, /* {g}: max(v, 0)^g */
+    IIP_OP_LOG,   /* ln(1 + 255 max(v, 0)) / ln 256 */
+    IIP_OP_INVERT,   /* 1 - v */
+    IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB */
+    IIP_OP_CONVOLVE, /* {n, k...}: n x n weights, n = 3 or 5 or 1, row by row; divided by their sum where above 0 */
+    IIP_OP_CONTRAST, /* {c}: v times c; then all becomes 8 bits */
+    IIP_OP_GRAY,     /* RGB to its grey */
+    IIP_OP_BITONAL,  /* grey, then 0 below the middle, else 255 */
+    IIP_OP_BINARY,   /* grey, then 0 below Otsu's threshold of the histogram, else 255 */
+    IIP_OP_EQUALIZE, /* each band through the sums of the histogram */
+    IIP_OP_COUNT
+} iip_op_kind;
+#define IIP_OP_SCALED IIP_OP_GRAY /* from this one on: after resizing */
 typedef struct {
     uint16_t kind, argc;
     const float *arg; /* in the request's pool */
 } iip_op;
-#define IIP_MAX_OPS 12
+#define IIP_MAX_OPS IIP_OP_COUNT
 
 typedef enum {
     IIP_REGION_FULL,
@@ -143,7 +162,8 @@ typedef struct {
     iip_pair part;        /* the page as a picture of a/b of its size: iip_info_part(); b 0 = its own size */
     int angle_h, angle_v; /* sequences (SDS); -1 = default */
     iip_region_kind region_kind;
-    iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: level, tx, ty */
+    iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: x y w h on the grid */
+    iip_pair grid;         /* TILE: the picture is a x b pixels large there: some level, stored or not */
     iip_size_kind size_kind;
     iip_decimal size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */
     iip_grow grow;
@@ -158,6 +178,7 @@ typedef struct {
     int download;            /* Content-Disposition: attachment; not part of the line */
     int negotiated;          /* format was chosen by Accept: Vary; not part of the line */
     const iip_settings *set; /* members marked K there are part of the line like all else */
+    const void *asked;       /* the protocol's own, from its parse() to its place(); NULL: none */
     /* set by iip_request_resolve() */
     iip_rect src;         /* full-resolution pixels of the upright picture, clipped */
     int64_t out_w, out_h; /* before rotation */

@@ -148,3 +148,25 @@ int iip_path_split(const char *path, const char **seg, int max, int *slash, apr_
         path = start + length;
     }
 }
+
+int iip_path_last(const char *path, iip_segment *seg, int max)
+{
+    const char *end = path + strlen(path);
+    int n = 0;
+
+    while (n < max) {
+        const char *start;
+
+        while (end > path && end[-1] == '/')
+            end--;
+        for (start = end; start > path && start[-1] != '/'; start--)
+            ;
+        if (start == end)
+            break;
+        memmove(seg + 1, seg, (size_t)(max - 1) * sizeof *seg);
+        seg[0] = (iip_segment){start, (size_t)(end - start)};
+        end = start;
+        n++;
+    }
+    return n;
+}

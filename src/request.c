@@ -132,12 +132,11 @@ static int is_scale(const iip_info *info, const iip_level *l, int64_t s)
     return x > -s && x < s && y > -s && y < s;
 }
 
-/* The power of two by which the level is smaller, 0 if there is none. Clients count from the full size, so it is not
- * the quotient of two rounded widths: the powers on both sides of the longer side's quotient are tried. */
-static int64_t level_scale(const iip_info *info, int level)
+/* Clients count from the full size, so it is not the quotient of two rounded widths: the powers on both sides of the
+ * longer side's quotient are tried. */
+int64_t iip_level_scale(const iip_info *info, const iip_level *l)
 {
     const int64_t w = iip_info_w(info), h = iip_info_h(info);
-    const iip_level *l = &info->level[level];
     int64_t by = w > h ? w / l->w : h / l->h, s = 1;
 
     while (s * 2 <= by)
@@ -172,19 +171,32 @@ static int ratio_axis(const iip_decimal *at, const iip_decimal *len, int64_t sid
     return 1;
 }
 
-/* One axis of a numbered tile: its pixels on the level and the edges they stand for, rounded outwards. */
-static int tile_axis(int64_t n, int64_t tile, int64_t stored, int64_t side, int64_t s, iip_rect *src, int vertical)
+/* One axis of a part of a grid: the edges it stands for, rounded outwards. */
+static int grid_axis(int64_t from, int64_t n, int64_t grid, int64_t side, int64_t s, int64_t *pos, int64_t *size)
 {
-    int64_t from, to, pos, end;
+    int64_t to = from + n;
 
-    if (__builtin_mul_overflow(n, tile, &from) || from >= stored)
+    if (grid < 1 || grid > side || n < 1 || from >= grid || n > grid - from)
         return 0;
-    to = min64(from + tile, stored);
-    pos = s ? from * s : (int64_t)((wide)from * side / stored);
-    end = to == stored ? side : s ? to * s : (int64_t)(((wide)to * side + stored - 1) / stored);
-    *(vertical ? &src->y : &src->x) = pos;
-    *(vertical ? &src->h : &src->w) = end - pos;
-    return (int)(to - from);
+    *pos = s ? from * s : (int64_t)((wide)from * side / grid);
+    *size = (to == grid ? side : s ? to * s : (int64_t)(((wide)to * side + grid - 1) / grid)) - *pos;
+    return 1;
+}
+
+static iip_status resolve_tile(iip_request *rq, const iip_info *info, iip_error *e)
+{
+    const iip_decimal *d = rq->region;
+    const iip_level grid = {.w = rq->grid.a, .h = rq->grid.b};
+    int64_t s = grid.w > 0 && grid.h > 0 ? iip_level_scale(info, &grid) : 0;
+
+    if (!grid_axis(d[0].num, d[2].num, grid.w, iip_info_w(info), s, &rq->src.x, &rq->src.w) ||
+        !grid_axis(d[1].num, d[3].num, grid.h, iip_info_h(info), s, &rq->src.y, &rq->src.h))
+        return iip_refuse(e, IIP_E_NOT_FOUND, "region"); /* a part that does not exist */
+    if (rq->size_kind == IIP_SIZE_FULL) {
+        rq->out_w = d[2].num;
+        rq->out_h = d[3].num;
+    }
+    return IIP_OK;
 }
 
 static iip_status resolve_region(iip_request *rq, const iip_info *info, iip_error *e)
@@ -217,16 +229,7 @@ static iip_status resolve_region(iip_request *rq, const iip_info *info, iip_erro
     case IIP_REGION_TILE:
         break;
     }
-    if (d[0].num < info->levels) {
-        const iip_level *l = &info->level[d[0].num];
-        int64_t s = level_scale(info, (int)d[0].num);
-
-        rq->out_w = tile_axis(d[1].num, l->tile_w, l->w, W, s, &rq->src, 0);
-        rq->out_h = tile_axis(d[2].num, l->tile_h, l->h, H, s, &rq->src, 1);
-        if (rq->out_w && rq->out_h)
-            return IIP_OK;
-    }
-    return iip_refuse(e, IIP_E_NOT_FOUND, "region"); /* a numbered tile that does not exist */
+    return resolve_tile(rq, info, e);
 }
 
 /* ---- size ---- */
@@ -330,6 +333,30 @@ static int holds(int64_t region, int64_t stored, int64_t side, int64_t out, int 
     return (wide)region * stored * den >= (wide)out * side * num;
 }
 
+/* 1 if the level is the grid a part of which is asked, or both are the same power of two smaller (of two pixels nobody
+ * can tell which). */
+static int is_grid(const iip_request *rq, const iip_info *info, const iip_level *l)
+{
+    const iip_level grid = {.w = rq->grid.a, .h = rq->grid.b};
+    int64_t s;
+
+    if (grid.w == l->w && grid.h == l->h)
+        return 1;
+    s = l->w > 2 || l->h > 2 ? iip_level_scale(info, l) : 0;
+    return s && s == iip_level_scale(info, &grid);
+}
+
+/* The same for such a part, counted in pixels of the grid. On the grid's own level a side that was computed from the
+ * other may be rounded up. */
+static int level_enough_for_part(const iip_request *rq, const iip_info *info, const iip_level *l)
+{
+    const int64_t w = rq->region[2].num, h = rq->region[3].num;
+
+    if (holds(w, l->w, rq->grid.a, rq->out_w, 1, 1) && holds(h, l->h, rq->grid.b, rq->out_h, 1, 1))
+        return 1;
+    return is_grid(rq, info, l) && holds(w, 1, 1, rq->out_w, 64, 65) && holds(h, 1, 1, rq->out_h, 64, 65);
+}
+
 /* 1 if the level need not be enlarged for the request, but for what a client's rounding at the edges asks (R35). */
 static int level_enough(const iip_request *rq, const iip_info *info, int level)
 {
@@ -338,9 +365,11 @@ static int level_enough(const iip_request *rq, const iip_info *info, int level)
     int64_t s;
     int x, y;
 
+    if (rq->region_kind == IIP_REGION_TILE)
+        return level_enough_for_part(rq, info, l);
     if (holds(rq->src.w, l->w, W, rq->out_w, 1, 1) && holds(rq->src.h, l->h, H, rq->out_h, 1, 1))
         return 1;
-    s = level_scale(info, level);
+    s = iip_level_scale(info, l);
     if (s == 0 || !on_grid(&rq->src, info, s))
         return 0;
     x = rounds_to(rq->out_w, rq->src.w, s);
@@ -377,8 +406,18 @@ void iip_request_window(const iip_request *rq, const iip_info *info, iip_window 
 {
     const iip_level *l = &info->level[rq->level];
     const iip_rect *r = &rq->src;
-    int64_t s = level_scale(info, rq->level);
+    const iip_decimal *d = rq->region;
+    int64_t s = iip_level_scale(info, l);
 
+    if (rq->region_kind == IIP_REGION_TILE) {
+        if (rq->out_w == d[2].num && rq->out_h == d[3].num && is_grid(rq, info, l)) {
+            *win = (iip_window){(double)d[0].num, (double)d[1].num, (double)rq->out_w, (double)rq->out_h, 1};
+            return;
+        }
+        win->exact = window_axis(d[0].num, d[2].num, l->w, rq->grid.a, rq->out_w, &win->x, &win->w);
+        win->exact &= window_axis(d[1].num, d[3].num, l->h, rq->grid.b, rq->out_h, &win->y, &win->h);
+        return;
+    }
     if (s && on_grid(r, info, s) && rounds_to(rq->out_w, r->w, s) && rounds_to(rq->out_h, r->h, s)) {
         *win = (iip_window){(double)(r->x / s), (double)(r->y / s), (double)rq->out_w, (double)rq->out_h, 1};
         return;
@@ -395,6 +434,12 @@ static int default_quality(const iip_settings *set, const iip_encoder *enc)
     return q < 0 ? enc->q_default : q < enc->q_min ? enc->q_min : q > enc->q_max ? enc->q_max : q;
 }
 
+/* n pixels from pos on are a tile, or what a level of that size has of it. */
+static int fills(int64_t n, int64_t pos, int64_t tile, int64_t size)
+{
+    return n == (size - pos < tile ? size - pos : tile);
+}
+
 int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty)
 {
     const iip_level *l = &info->level[rq->level];
@@ -403,13 +448,13 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
     int64_t x, y;
 
     if (!info->tiled || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count || rq->flip ||
-        rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc) || rq->out_w != l->tile_w ||
-        rq->out_h != l->tile_h)
+        rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc))
         return 0;
     iip_request_window(rq, info, &win);
     x = (int64_t)win.x;
     y = (int64_t)win.y;
-    if (!win.exact || x % l->tile_w || y % l->tile_h || x + l->tile_w > l->w || y + l->tile_h > l->h)
+    if (!win.exact || x % l->tile_w || y % l->tile_h || !fills(rq->out_w, x, l->tile_w, l->w) ||
+        !fills(rq->out_h, y, l->tile_h, l->h))
         return 0;
     *tx = x / l->tile_w;
     *ty = y / l->tile_h;
@@ -423,19 +468,30 @@ void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h)
 
 /* ---- all of it ---- */
 
-static void resolve_ops(iip_request *rq, const iip_info *info)
+/* Where the same pixels can be asked for by the edges they stand for, they are: all protocols share their answers. */
+static void tile_to_region(iip_request *rq, const iip_info *info)
 {
-    int n = 0;
+    const int64_t region[4] = {rq->src.x, rq->src.y, rq->src.w, rq->src.h}, size[2] = {rq->out_w, rq->out_h};
+    iip_request plain = *rq;
+    iip_window a, b;
 
-    for (int i = 0; i < rq->op_count; i++)
-        if (rq->op[i].kind != IIP_OP_GRAY || info->space != IIP_GREY)
-            rq->op[n++] = rq->op[i];
-    rq->op_count = n;
+    plain.region_kind = IIP_REGION_PIXELS;
+    plain.size_kind = IIP_SIZE_EXACT;
+    for (int i = 0; i < 4; i++)
+        plain.region[i] = (iip_decimal){region[i], 0};
+    for (int i = 0; i < 2; i++)
+        plain.size[i] = (iip_decimal){size[i], 0};
+    plain.level = smallest_level(&plain, info);
+    iip_request_window(rq, info, &a);
+    iip_request_window(&plain, info, &b);
+    if (plain.level == rq->level && a.x == b.x && a.y == b.y && a.w == b.w && a.h == b.h && a.exact == b.exact)
+        *rq = plain;
 }
 
 iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_limits *lim, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(rq->format);
+    const iip_level *last = &info->level[info->levels - 1];
     int64_t w, h, pixels, memory;
     iip_status rv;
 
@@ -446,10 +502,12 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
         rq->rotate = 0;
     if ((rv = resolve_region(rq, info, e)) != IIP_OK || (rv = resolve_size(rq, info, lim, e)) != IIP_OK)
         return rv;
-    resolve_ops(rq, info);
+    iip_request_ops(rq, info);
     if (enc && rq->quality < 0)
         rq->quality = default_quality(rq->set, enc);
     rq->level = smallest_level(rq, info);
+    if (rq->region_kind == IIP_REGION_TILE)
+        tile_to_region(rq, info);
 
     iip_request_canvas(rq, &w, &h);
     if (enc && enc->max_side > 0 && (w > enc->max_side || h > enc->max_side))
@@ -457,6 +515,8 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (fmod(rq->rotate, 90) != 0 && lim->max_area > 0 && (wide)w * h > (wide)lim->max_area * 2)
         return iip_refuse(e, IIP_E_LIMIT, "rotation"); /* R26 */
     pixels = iip_request_pixels(rq, info);
+    if (iip_request_counts(rq) && pixels < last->w * last->h)
+        pixels = last->w * last->h;
     if (lim->max_pixels > 0 && pixels > lim->max_pixels) {
         rv = iip_fail(e, IIP_E_LIMIT, 0, "%" PRId64 " source pixels for one answer, no smaller level in the file",
                       pixels);

@@ -23,13 +23,18 @@ void iip_request_max(const iip_request *rq, const iip_limits *lim, int grow, int
 int64_t iip_request_height(const iip_request *rq, const iip_info *info, int64_t w);
 
 /* The resolved request and its K settings as one line, numbers as exact text: equal lines are equal bytes of one source
- * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request. */
+ * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request whose operations
+ * have no more than 100 numbers, iip_request_room() for this one. */
 #define IIP_LINE_MAX 2048
+size_t iip_request_room(const iip_request *rq);
 size_t iip_request_line(const iip_request *rq, char *out, size_t room);
 
 /* Degrees as the shortest decimal, "22.5", "0.5" (12 places are kept; spec/iiif.md section 7). */
 #define IIP_ROTATION_MAX 24
 void iip_rotation_text(double degrees, char text[IIP_ROTATION_MAX]);
+
+/* The power of two by which a level (its w and h) is smaller than the picture, 0 if there is none. */
+int64_t iip_level_scale(const iip_info *info, const iip_level *l);
 
 /* Where src lies on rq->level, in that level's pixels. When the level is a power of two smaller and the request is a
  * tile of that scale (edges on multiples of it, size floor, round or ceil of the rest), win is whole pixels and *exact
@@ -40,9 +45,8 @@ typedef struct {
 } iip_window;
 void iip_request_window(const iip_request *rq, const iip_info *info, iip_window *win);
 
-/* 1 if it is exactly one whole interior stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from
- * the full size, so the scale of a level is round(W / its width); edge tiles are stored padded and must be cut, hence
- * 0. */
+/* 1 if it is exactly one stored tile, unprocessed: then tx, ty on rq->level. Clients count edges from the full size, so
+ * the scale of a level is round(W / its width); of a tile at an edge it is what lies inside of the level. */
 int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, int64_t *ty);
 
 /* Size of the answer after rotation (spec/iiif.md R25). */
@@ -59,6 +63,18 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info);
 /* What becomes of the picture's profile (R32): dropped, sent along, or its colours turned to sRGB. */
 typedef enum { IIP_ICC_DROP, IIP_ICC_SEND, IIP_ICC_CONVERT } iip_icc_use;
 iip_icc_use iip_request_icc(const iip_request *rq, const iip_info *info);
+
+/* request_ops.c. Brings the operations into the form of this image: what would change nothing is left out. Part of
+ * iip_request_resolve(). */
+void iip_request_ops(iip_request *rq, const iip_info *info);
+/* 1 if the picture's samples go through floats (spec/iip.md 6, step 4; raster/process.c). */
+int iip_request_floats(const iip_request *rq, const iip_info *info);
+/* 1 if the histogram of the picture is asked for. */
+int iip_request_counts(const iip_request *rq);
+/* How many pixels around the window those within depend on. */
+int iip_request_margin(const iip_request *rq, const iip_info *info);
+/* The pixels of rq->level that are read: those under the window, with the margin. */
+iip_rect iip_request_cover(const iip_request *rq, const iip_info *info);
 
 /* Answers of more pixels than these are sent while they are made. */
 #define IIP_STREAM_PIXELS 4000000

@@ -17,11 +17,23 @@ static int takes(const iip_request *rq, iip_sample s)
     return enc && enc->alpha && rq->set->keep_depth && enc->samples & 1u << s;
 }
 
-/* Black and white are two values, whatever they were made of. */
-static int bitonal(const iip_request *rq)
+/* Operations with a result of 8 bits: all but grey. */
+static int in_8_bits(const iip_request *rq)
 {
     for (int i = 0; i < rq->op_count; i++)
-        if (rq->op[i].kind == IIP_OP_BITONAL)
+        if (rq->op[i].kind != IIP_OP_GRAY)
+            return 1;
+    return 0;
+}
+
+/* Operations that make colours, or greys, of another space (spec/iip.md 9, "Metadata"). */
+static int leaves_space(const iip_request *rq)
+{
+    static const char leaves[IIP_OP_COUNT] = {[IIP_OP_SHADE] = 1, [IIP_OP_TWIST] = 1,   [IIP_OP_CMAP] = 1,
+                                              [IIP_OP_GRAY] = 1,  [IIP_OP_BITONAL] = 1, [IIP_OP_BINARY] = 1};
+
+    for (int i = 0; i < rq->op_count; i++)
+        if (leaves[rq->op[i].kind])
             return 1;
     return 0;
 }
@@ -38,7 +50,10 @@ iip_icc_use iip_request_icc(const iip_request *rq, const iip_info *info)
     if (info->space == IIP_CMYK)
         return IIP_ICC_CONVERT; /* no browser shows inks */
     /* Grey is the grey of the values as they lie, and a profile describes those: after it nothing is left to do. */
-    if (rq->op_count)
+    if (leaves_space(rq))
+        return IIP_ICC_DROP;
+    /* Ranges and curves of floats are the client's way to show them */
+    if (real && iip_request_floats(rq, info))
         return IIP_ICC_DROP;
     /* Floats are mostly linear light, for which 8 bits are too few */
     if (CAN_CONVERT && real && !takes(rq, IIP_F32))
@@ -57,7 +72,7 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info)
         [IIP_S32] = IIP_U32, [IIP_F32] = IIP_F32, [IIP_F64] = IIP_F32};
     iip_sample s = kept[info->sample];
 
-    if (s == IIP_U8 || bitonal(rq))
+    if (s == IIP_U8 || in_8_bits(rq))
         return IIP_U8;
     if (info->space == IIP_LAB || info->space == IIP_CMYK || iip_request_icc(rq, info) == IIP_ICC_CONVERT ||
         !takes(rq, s))

@@ -65,6 +65,15 @@ size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t r
     return at;
 }
 
+size_t iip_request_room(const iip_request *rq)
+{
+    size_t room = IIP_LINE_MAX;
+
+    for (int i = 0; i < rq->op_count; i++)
+        room += rq->op[i].argc * sizeof ",00000000";
+    return room;
+}
+
 size_t iip_request_line(const iip_request *rq, char *out, size_t room)
 {
     const iip_rect *r = &rq->src;
@@ -77,6 +86,9 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
              ";flip=%d;turn=%s;format=%d;quality=%d;layers=%d",
              rq->page, rq->angle_h, rq->angle_v, r->x, r->y, r->w, r->h, rq->out_w, rq->out_h, rq->flip, turn,
              rq->format, rq->quality, rq->layers);
+    if (rq->region_kind == IIP_REGION_TILE)
+        at = put(out, at, room, ";grid=%" PRId64 ",%" PRId64 ";tile=%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64,
+                 rq->grid.a, rq->grid.b, rq->region[0].num, rq->region[1].num, rq->region[2].num, rq->region[3].num);
     if (rq->part.b)
         at = put(out, at, room, ";part=%" PRId64 ":%" PRId64, rq->part.a, rq->part.b);
     for (int i = 0; i < rq->op_count; i++) {

@@ -4,29 +4,19 @@
  *   info    = header of the picture           cache "info",   filled by a decoder's open + info
  *   output  = encoded answer                  cache "output", filled by a stored tile, or by cells > pipeline > encoder
  *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
- *   colours = from a profile to sRGB          cache "colour", filled before the pipeline, shared by pictures
+ *   aids    = colours, histogram              caches of their own, filled before the pipeline (aids.c)
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
-#include "serve.h"
-#include "cache/cells.h"
-#include "gate.h"
-#include <apr_siphash.h>
+#include "job.h"
 #include <math.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
+#define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
 #define MOST_XMP      (1 << 20)
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
-
-struct iip_server {
-    iip_cache_t *info, *cell, *output, *colour;
-    iip_readers_t *readers;
-    iip_gate gate;
-    size_t cell_budget;
-    unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */
-};
 
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
 {
@@ -37,11 +27,12 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     sv->cell = iip_cache_create("cell", (size_t)set->cache_size.b, p);
     sv->output = iip_cache_create("output", (size_t)set->cache_size.a, p);
     sv->colour = iip_cache_create("colour", COLOUR_BUDGET, p);
+    sv->histogram = iip_cache_create("histogram", COUNT_BUDGET, p);
     if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
-    return sv->info && sv->cell && sv->output && sv->colour && sv->readers ? sv : NULL;
+    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->readers ? sv : NULL;
 }
 
 void iip_server_destroy(iip_server_t *sv)
@@ -50,6 +41,7 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->cell);
     iip_cache_clear(sv->info);
     iip_cache_clear(sv->colour);
+    iip_cache_clear(sv->histogram);
     iip_readers_clear(sv->readers);
     iip_gate_destroy(&sv->gate);
 }
@@ -157,32 +149,23 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
 
 /* --- keys --- */
 
-static size_t output_key(const iip_source_t *s, const char *line, size_t len, unsigned char *key)
+#define KEY_LENGTH(len) (sizeof(iip_ident) + (len))
+
+static void *output_key(const iip_source_t *s, const char *line, size_t len, apr_pool_t *p)
 {
+    char *key = apr_palloc(p, KEY_LENGTH(len));
+
     memcpy(key, &s->id, sizeof s->id);
     memcpy(key + sizeof s->id, line, len);
-    return sizeof s->id + len;
+    return key;
 }
-#define KEY_MAX (sizeof(iip_ident) + IIP_LINE_MAX)
 
-iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len)
+iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len, apr_pool_t *p)
 {
-    unsigned char key[KEY_MAX];
-
-    return iip_cache_peek(sv->output, key, output_key(s, line, len, key));
+    return iip_cache_peek(sv->output, output_key(s, line, len, p), KEY_LENGTH(len));
 }
 
 /* --- making an answer --- */
-
-typedef struct {
-    iip_server_t *sv;
-    const iip_request *rq;
-    const iip_info *info;
-    iip_source_t *src;
-    const iip_limits *lim;
-    iip_budget *b;
-    apr_pool_t *pool;
-} image_job;
 
 /* Collects encoded bytes in one growing block of malloc's, charged to the request. */
 typedef struct {
@@ -246,7 +229,7 @@ static void buffer_drop(buffer_sink *k)
 }
 
 /* Text about the picture goes with the whole of it, not with each tile. */
-static iip_status options_of_texts(const image_job *j, iip_enc_opts *o, iip_error *e)
+static iip_status options_of_texts(const iip_job *j, iip_enc_opts *o, iip_error *e)
 {
     const iip_request *rq = j->rq;
     const iip_info *i = j->info;
@@ -261,7 +244,7 @@ static iip_status options_of_texts(const image_job *j, iip_enc_opts *o, iip_erro
     return iip_exif_answer(i->exif, i->exif_len, o->res_x, o->res_y, o->copyright, &o->exif, &o->exif_len, j->pool, e);
 }
 
-static iip_status encoder_options(const image_job *j, iip_enc_opts *o, iip_error *e)
+static iip_status encoder_options(const iip_job *j, iip_enc_opts *o, iip_error *e)
 {
     const iip_request *rq = j->rq;
     const iip_info *i = j->info;
@@ -272,9 +255,11 @@ static iip_status encoder_options(const image_job *j, iip_enc_opts *o, iip_error
     o->compression = rq->set->tiff_compression;
     *(lies ? &o->res_y : &o->res_x) = i->res_x * (double)rq->out_w / (double)rq->src.w;
     *(lies ? &o->res_x : &o->res_y) = i->res_y * (double)rq->out_h / (double)rq->src.h;
-    for (int n = 0; n < rq->op_count; n++)
-        o->bilevel |= rq->op[n].kind == IIP_OP_BITONAL;
-    if (i->bilevel && rq->out_w == rq->src.w && rq->out_h == rq->src.h && rq->rotate == 0 && !i->alpha)
+    if (rq->op_count > 0) {
+        const int last = rq->op[rq->op_count - 1].kind;
+
+        o->bilevel = last == IIP_OP_BITONAL || last == IIP_OP_BINARY;
+    } else if (i->bilevel && rq->out_w == rq->src.w && rq->out_h == rq->src.h && rq->rotate == 0 && !i->alpha)
         o->bilevel = 1;
     if (rq->rotate != 0 && rq->rotate != 90 && rq->rotate != 180 && rq->rotate != 270)
         o->bilevel = 0;
@@ -285,11 +270,9 @@ static iip_status encoder_options(const image_job *j, iip_enc_opts *o, iip_error
     return options_of_texts(j, o, e);
 }
 
-static void cells_init(iip_cells *c, const image_job *j)
+void iip_job_cells(iip_cells *c, const iip_job *j, int level, double part)
 {
-    const iip_request *rq = j->rq;
-    const iip_level *l = &j->info->level[rq->level];
-    double part = (double)rq->src.w / (double)iip_info_w(j->info) * (double)rq->src.h / (double)iip_info_h(j->info);
+    const iip_level *l = &j->info->level[level];
     double bytes = part * (double)l->w * (double)l->h * j->info->bands * (double)iip_sample_size(j->info->sample);
 
     memset(c, 0, sizeof *c);
@@ -301,12 +284,12 @@ static void cells_init(iip_cells *c, const image_job *j)
     c->lim = j->lim;
     c->budget = j->b;
     c->pool = j->pool;
-    c->page = rq->page;
-    c->layers = rq->layers;
+    c->page = j->rq->page;
+    c->layers = j->rq->layers;
 }
 
 /* All rows in one raster, for formats whose first bytes depend on the last row. */
-static iip_status collect(const image_job *j, iip_stage_t *top, iip_raster *strip, iip_error *e)
+static iip_status collect(const iip_job *j, iip_stage_t *top, iip_raster *strip, iip_error *e)
 {
     iip_raster all = top->shape;
     size_t row = (size_t)all.w * (size_t)all.bands * iip_sample_size(all.sample);
@@ -328,8 +311,8 @@ static iip_status collect(const image_job *j, iip_stage_t *top, iip_raster *stri
 }
 
 /* cells > pipeline > encoder > sink. No byte reaches the sink before the first strip is made. */
-static iip_status make(const image_job *j, iip_cells *cells, const iip_transform *colours, const iip_encoder *enc,
-                       iip_sink *k, iip_error *e)
+static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids, const iip_encoder *enc, iip_sink *k,
+                       iip_error *e)
 {
     iip_budget *b = j->b;
     iip_enc_opts opts;
@@ -340,8 +323,7 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_transform
     apr_time_t t0, t1 = apr_time_now(), decode = b->spent.decode;
     iip_status rv;
 
-    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, colours, iip_cells_fetch, cells, b, j->pool, e)) !=
-            IIP_OK ||
+    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, aids, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
         (rv = top->next(top, 64, &strip, e)) != IIP_OK || (enc->whole && (rv = collect(j, top, &strip, e)) != IIP_OK))
         return rv;
     if ((rv = encoder_options(j, &opts, e)) != IIP_OK ||
@@ -371,7 +353,7 @@ static iip_status make(const image_job *j, iip_cells *cells, const iip_transform
 }
 
 /* A stored tile as it lies in the file, where the request is exactly that. IIP_E_FEATURE: it is not. */
-static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffer_sink *k, iip_error *e)
+static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_sink *k, iip_error *e)
 {
     const iip_request *rq = j->rq;
     int64_t tx, ty;
@@ -415,33 +397,10 @@ static iip_status pass_through(const image_job *j, const iip_encoder *enc, buffe
     return rv;
 }
 
-static iip_status fill_colours(void *ctx, iip_blob **out, iip_error *e)
-{
-    iip_transform *t = iip_transform_make(ctx);
-
-    if (t)
-        *out = iip_blob_make(t, iip_transform_size(t), iip_transform_free);
-    return t && *out ? IIP_OK : iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for tables of colours");
-}
-
-/* *held: NULL where no colours are converted. */
-static iip_status take_colours(const image_job *j, iip_blob **held, iip_error *e)
-{
-    const iip_info *i = j->info;
-    struct {
-        uint64_t id[2], alpha, wide;
-    } key = {{i->icc_id[0], i->icc_id[1]}, i->alpha && i->bands > 1, i->sample != IIP_U8};
-
-    *held = NULL;
-    if (iip_request_icc(j->rq, i) != IIP_ICC_CONVERT)
-        return IIP_OK;
-    return iip_cache_get(j->sv->colour, &key, sizeof key, j->b->until, fill_colours, (void *)i, held, e);
-}
-
 /* A tile, a thumbnail of a pyramid, a listed size: soon done, so it waits for a place whatever the line is, and no
  * viewer that asks for many at once is refused. The line is for what is dear (spec/performance.md 3.5). */
 #define SMALL_PIXELS 10000000
-static int is_small(const image_job *j)
+static int is_small(const iip_job *j)
 {
     const iip_request *rq = j->rq;
 
@@ -451,22 +410,23 @@ static int is_small(const image_job *j)
 
 /* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
  */
-static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
+static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
 {
     apr_pool_t *outer = j->pool;
+    const iip_request *rq = j->rq;
     iip_cells cells;
-    iip_blob *colours;
+    iip_job_aids aids;
     iip_status rv;
 
     if (apr_pool_create(&j->pool, outer) != APR_SUCCESS) {
         j->pool = outer;
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for an answer");
     }
-    cells_init(&cells, j);
-    if ((rv = take_colours(j, &colours, e)) == IIP_OK)
-        rv = make(j, &cells, colours ? colours->data : NULL, enc, k, e);
-    if (colours)
-        iip_blob_release(colours);
+    iip_job_cells(&cells, j, rq->level,
+                  (double)rq->src.w / (double)iip_info_w(j->info) * (double)rq->src.h / (double)iip_info_h(j->info));
+    if ((rv = iip_job_aids_take(j, &aids, e)) == IIP_OK)
+        rv = make(j, &cells, &aids.aids, enc, k, e);
+    iip_job_aids_drop(&aids);
     if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
     iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
@@ -477,7 +437,7 @@ static iip_status work(image_job *j, const iip_encoder *enc, iip_sink *k, iip_er
 
 static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
 {
-    image_job *j = ctx;
+    iip_job *j = ctx;
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
     iip_status rv = pass_through(j, enc, &k, e);
@@ -500,10 +460,9 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
                            iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out,
                            iip_error *e)
 {
-    unsigned char key[KEY_MAX];
-    image_job j = {sv, rq, info, s, lim, b, p};
+    iip_job j = {sv, rq, info, s, lim, b, p};
 
-    return iip_cache_get(sv->output, key, output_key(s, line, len, key), b->until, fill_output, &j, out, e);
+    return iip_cache_get(sv->output, output_key(s, line, len, p), KEY_LENGTH(len), b->until, fill_output, &j, out, e);
 }
 
 /* --- answers that leave while they are made --- */
@@ -536,7 +495,7 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
 iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e)
 {
-    image_job j = {sv, rq, info, s, lim, b, p};
+    iip_job j = {sv, rq, info, s, lim, b, p};
     polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
     iip_status rv = iip_gate_enter(&sv->gate, b, 0, e);
 

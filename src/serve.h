@@ -28,7 +28,7 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33]);
 
 /* A held blob if the answer (line: iip_request_line) is in this child's cache, else NULL; all that HEAD may cost. */
-iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len);
+iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len, apr_pool_t *p);
 
 /* p is only a parent: what the work holds is gone when the call returns, so b may lie on the caller's stack.
  * rq is resolved and does not stream. One caller per line works, equal ones wait. The held blob has mime set. */

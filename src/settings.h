@@ -46,8 +46,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "folder of the pictures; without it httpd's own mapping decides. `follow`: links out of it are followed. "       \
       "`absolute`: names that begin with the path itself are taken beneath it")                                        \
     X(IIIFBare, bare, WORD, H, "", N, "file|redirect|none",                                                            \
-      "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to info.json (default "     \
-      "with it) or `none` (403)")                                                                                      \
+      "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to its description "        \
+      "(default with it; info.json, .dzi, ImageProperties.xml) or `none` (403)")                                       \
     X(IIPQuality, quality, QUALITY, H, "", N, "format n",                                                              \
       "quality of an output format: jpeg 1-100 (75), png 0-9 (1), tiff: what its compression takes, deflate 0-9 (1), " \
       "zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless)")                                                \

@@ -33,6 +33,7 @@ typedef struct {
     int64_t shown_w, shown_h;        /* size of the picture if not that of level[0] (iip_info_part()), else 0 */
     int virtual_from;                /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
     int tiled;                       /* stored in tiles that clients should ask for */
+    int wavelet;                     /* levels are those of a wavelet: a side of n has (n + 1) / 2 below it */
     int pages;
     const char *page_name; /* of this page, UTF-8; NULL = none */
     double page_scale;     /* its values times this are what they mean (a stack's); 0 = unknown */
@@ -142,9 +143,9 @@ typedef struct iip_decoder {
      * reader is thrown away. Missing data (empty tile) is background: 0, or 0 alpha where there is one, white for grey
      * and RGB. */
     iip_status (*read)(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e);
-    /* MAY be NULL. The stored bytes of one whole interior tile as a stand-alone file of format *f: up to 3 spans,
-     * e.g. TIFF/JPEG = tables from memory + the bytes of the file. Memory is the reader's: copy before it is given
-     * back. IIP_E_FEATURE if it cannot be. */
+    /* MAY be NULL. One stored tile as a stand-alone file of format *f: up to 3 spans, e.g. TIFF/JPEG = tables from
+     * memory + the bytes of the file. A tile that hangs over the right or lower edge is cut to the level, without a new
+     * loss. Memory is the reader's: copy before it is given back. IIP_E_FEATURE if it cannot be. */
     iip_status (*raw)(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *f, iip_span span[3], int *n,
                       iip_error *e);
 } iip_decoder;

@@ -59,3 +59,29 @@ iip_status iip_icc_make(const double xy[8], double gamma, int colours, const voi
     return IIP_OK;
 }
 #endif
+
+iip_status iip_icc_of_numbers(int primaries, int transfer, const void **icc, size_t *n, apr_pool_t *p, iip_error *e)
+{
+    static const struct {
+        int is;
+        double xy[8];
+    } known[] = {
+        {9, {0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046}},  /* BT.2020 */
+        {12, {0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060}}, /* Display P3 */
+    };
+    static const struct {
+        int is;
+        double gamma;
+    } curves[] = {{4, 2.2}, {5, 2.8}, {8, 1}}; /* others are sRGB's, or taken for it */
+    double gamma = 0;
+
+    if (transfer == 16 || transfer == 18)
+        return IIP_OK;
+    for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
+        if (curves[i].is == transfer)
+            gamma = curves[i].gamma;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].is == primaries)
+            return iip_icc_make(known[i].xy, gamma, 3, icc, n, p, e);
+    return IIP_OK;
+}

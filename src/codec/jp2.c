@@ -40,20 +40,30 @@ static int jp2_sniff(const unsigned char *head, size_t n)
     return n >= sizeof bare && memcmp(head, bare, sizeof bare) == 0 ? 95 : 0;
 }
 
-static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
-                           iip_error *e)
+/* space: what the colours are whatever the file says, or IIP_JP2_NO_SPACE. */
+static iip_status open_as(iip_reader_t **out, iip_source_t *s, int space, apr_pool_t *p, iip_error *e)
 {
     iip_reader_t *r = apr_pcalloc(p, sizeof *r);
 
-    if (page > 0)
-        return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPEG 2000: page %d of 1", page);
-    if (iip_jp2_open(&r->file, s, p, e) != IIP_OK || iip_jp2_head_read(&r->head, &r->file, p, e) != IIP_OK ||
-        iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK || iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
+    if (iip_jp2_open(&r->file, s, p, e) != IIP_OK)
+        return e->status;
+    if (space != IIP_JP2_NO_SPACE)
+        r->file.space = space;
+    if (iip_jp2_head_read(&r->head, &r->file, p, e) != IIP_OK || iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK ||
+        iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
         return e->status;
     r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);
     r->plane = apr_palloc(p, (size_t)r->head.comps * sizeof *r->plane);
     *out = r;
     return IIP_OK;
+}
+
+static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
+                           iip_error *e)
+{
+    if (page > 0)
+        return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPEG 2000: page %d of 1", page);
+    return open_as(out, s, IIP_JP2_NO_SPACE, p, e);
 }
 
 /* --- the header's contents ---------------------------------------------------------------------------------------- */
@@ -117,6 +127,7 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     for (int i = 0; i < h->levels; i++)
         set_level(r, i, least(side, most), most, out);
     out->tiled = h->columns * h->rows > 1;
+    out->wavelet = 1;
     out->pages = 1;
     out->orientation = 1;
     out->layers = h->layers;
@@ -253,6 +264,23 @@ static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers
     if (iip_jp2_tile_decode(r->tile, t.y0 * h->columns + t.x0, level, layers, r->want, r->plane, e) != IIP_OK)
         return e->status;
     return iip_jp2_form_fill(r->form, r->plane, want.x, want.y, out, e);
+}
+
+iip_status iip_jp2_block(iip_source_t *s, int space, iip_raster *out, apr_pool_t *p, iip_error *e)
+{
+    const int64_t w = out->w, h = out->h;
+    iip_reader_t *r;
+    iip_info info;
+
+    if (open_as(&r, s, space, p, e) != IIP_OK)
+        return e->status;
+    memset(&info, 0, sizeof info);
+    iip_jp2_form_info(r->form, &info);
+    out->w = iip_jp2_at(r->head.x1, r->head.dx, 0) - iip_jp2_at(r->head.x0, r->head.dx, 0);
+    out->h = iip_jp2_at(r->head.y1, r->head.dy, 0) - iip_jp2_at(r->head.y0, r->head.dy, 0);
+    if (out->w > w || out->h > h || info.bands != out->bands || info.sample != out->sample)
+        return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG 2000: another picture than the file around it says");
+    return jp2_read(r, 0, (iip_rect){0, 0, out->w, out->h}, 0, out, e);
 }
 
 const iip_decoder iip_decoder_jp2 = {

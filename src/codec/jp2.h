@@ -169,4 +169,9 @@ int iip_jp2_form_uses(const iip_jp2_form *m, int comp);
  * pixel. */
 iip_status iip_jp2_form_fill(const iip_jp2_form *m, const iip_jp2_plane *plane, int64_t x, int64_t y, iip_raster *out,
                              iip_error *e);
+
+/* jp2.c: a stream within another file, decoded to the top left of out, whose w and h become what it has. space: the
+ * number of an enumerated colour space (T.801), or IIP_JP2_NO_SPACE. IIP_E_CORRUPT if it is larger than out, or has
+ * other bands or samples. What p holds then is of no more use. */
+iip_status iip_jp2_block(iip_source_t *s, int space, iip_raster *out, apr_pool_t *p, iip_error *e);
 #endif

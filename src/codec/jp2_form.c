@@ -326,43 +326,40 @@ typedef float __attribute__((aligned(1), may_alias)) any_float;
 #define STORE(T, EXPR)                                                                                                 \
     for (int64_t i = 0; i < n; i++)                                                                                    \
     ((T *)out)[i * step] = (T)(EXPR)
+#define SCALED(V) (((uint64_t)(V)*scale + (UINT64_C(1) << 31)) >> 32)
 
-/* Samples from 0 on (signed ones as they are, if the picture is) to their place: left-aligned, but alpha and what has
- * less than 8 bits reach the top of their range. */
+/* Samples from 0 on (signed ones as they are, if the picture is) to their place. Integers of any depth take all the
+ * range of theirs: white stays white. */
 static void store(const iip_jp2_form *m, int b, const int32_t *v, int64_t n, unsigned char *out)
 {
     const int64_t step = m->bands;
-    const int bits = m->band[b].bits, alpha = m->alpha && b == m->colours;
-    const uint64_t most = (uint64_t)full(&m->band[b]);
+    const channel *k = &m->band[b];
+    const uint32_t most = (uint32_t)full(k), half = (uint32_t)1 << (k->bits - 1);
+    const size_t size = iip_sample_size(m->sample);
+    const uint64_t to = (UINT64_C(1) << (8 * size)) - 1, scale = ((to << 32) + most / 2) / most;
 
-    out += (size_t)b * iip_sample_size(m->sample);
+    out += (size_t)b * size;
     switch (m->sample) {
     case IIP_U8:
-        if (bits == 8)
+        if (k->bits == 8)
             STORE(uint8_t, v[i]);
         else
-            STORE(uint8_t, ((uint64_t)(uint32_t)v[i] * 255 + most / 2) / most);
+            STORE(uint8_t, SCALED((uint32_t)v[i]));
         break;
     case IIP_U16:
-        if (alpha && bits < 16)
-            STORE(any16, ((uint64_t)(uint32_t)v[i] * UINT16_MAX + most / 2) / most);
-        else
-            STORE(any16, (uint32_t)v[i] << (16 - bits));
+        STORE(any16, SCALED((uint32_t)v[i]));
         break;
     case IIP_U32:
-        if (alpha)
-            STORE(any32, ((uint64_t)(uint32_t)v[i] * UINT32_MAX + most / 2) / most);
-        else
-            STORE(any32, (uint32_t)v[i] << (32 - bits));
+        STORE(any32, SCALED((uint32_t)v[i]));
         break;
     case IIP_S16:
-        STORE(any16, (uint32_t)v[i] << (16 - bits));
+        STORE(any16, SCALED((uint32_t)v[i] + half) ^ 0x8000);
         break;
     case IIP_S32:
-        STORE(any32, (uint32_t)v[i] << (32 - bits));
+        STORE(any32, SCALED((uint32_t)v[i] + half) ^ 0x80000000);
         break;
     default: /* CIELAB, and alpha to 1 */
-        if (alpha)
+        if (m->alpha && b == m->colours)
             STORE(any_float, v[i] / (double)most);
         else
             STORE(any_float, (v[i] - m->lab[2 * b + 1]) * m->lab[2 * b] / (double)most);

@@ -9,6 +9,7 @@
  * Errors leave libjpeg by longjmp to the entry point that called it, never further; what such a jump could clobber
  * lives in the reader, not in locals. */
 #include "codec/codec.h"
+#include "codec/jpeg.h"
 #include <limits.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -86,20 +87,23 @@ static void error_exit(j_common_ptr c)
     leave(r);
 }
 
-/* libjpeg goes on after a warning, with grey or shifted pixels: only those that lose none are tolerated. */
-static void emit_message(j_common_ptr c, int level)
+int iip_jpeg_harmless(int code)
 {
-    if (level >= 0)
-        return;
-    switch (c->err->msg_code) {
+    switch (code) {
     case JWRN_ADOBE_XFORM:
     case JWRN_BOGUS_PROGRESSION:
     case JWRN_EXTRANEOUS_DATA:
     case JWRN_JFIF_MAJOR:
     case JWRN_NOT_SEQUENTIAL:
-        return;
+        return 1;
     }
-    error_exit(c);
+    return 0;
+}
+
+static void emit_message(j_common_ptr c, int level)
+{
+    if (level < 0 && !iip_jpeg_harmless(c->err->msg_code))
+        error_exit(c);
 }
 
 static void init_source(j_decompress_ptr c)

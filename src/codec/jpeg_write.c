@@ -156,13 +156,18 @@ static void put_bytes(iip_writer_t *w, const unsigned char *p, size_t n)
 static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *tile, size_t n)
 {
     const size_t more = put_segments(NULL, o);
+    size_t at = 2;
 
     if (!tile)
         return more;
-    if (n < 4)
+    if (n < 6)
         return 0;
-    memmove(tile + 2 + more, tile + 2, n - 2); /* behind SOI */
-    put_segments(tile + 2, o);
+    if (tile[2] == 0xff && tile[3] == JPEG_APP0) /* JFIF's stays the first behind SOI */
+        at += 2 + (size_t)(tile[4] << 8 | tile[5]);
+    if (at > n)
+        return 0;
+    memmove(tile + at + more, tile + at, n - at);
+    put_segments(tile + at, o);
     return n + more;
 }
 

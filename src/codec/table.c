@@ -9,6 +9,16 @@ extern const iip_decoder iip_decoder_png;
 extern const iip_decoder iip_decoder_webp;
 extern const iip_decoder iip_decoder_jp2;
 
+#ifdef IIP_HAVE_AVIF
+extern const iip_decoder iip_decoder_avif;
+extern const iip_encoder iip_encoder_avif;
+#endif
+#ifdef IIP_HAVE_HEIF
+extern const iip_decoder iip_decoder_heif;
+#endif
+#ifdef IIP_HAVE_JXL
+extern const iip_decoder iip_decoder_jxl;
+#endif
 #ifdef IIP_HAVE_GIF
 extern const iip_decoder iip_decoder_gif;
 extern const iip_encoder iip_encoder_gif;
@@ -18,23 +28,35 @@ extern const iip_encoder iip_encoder_jpeg;
 extern const iip_encoder iip_encoder_png;
 extern const iip_encoder iip_encoder_webp;
 extern const iip_encoder iip_encoder_tiff;
+extern const iip_encoder iip_encoder_jp2;
+extern const iip_encoder iip_encoder_pdf;
 
 static const iip_decoder *const decoders[] = {
     &iip_decoder_tiff, &iip_decoder_jpeg, &iip_decoder_png, &iip_decoder_webp, &iip_decoder_jp2,
+#ifdef IIP_HAVE_AVIF
+    &iip_decoder_avif,
+#endif
+#ifdef IIP_HAVE_HEIF
+    &iip_decoder_heif,
+#endif
+#ifdef IIP_HAVE_JXL
+    &iip_decoder_jxl,
+#endif
 #ifdef IIP_HAVE_GIF
     &iip_decoder_gif,
 #endif
 };
 
 static const iip_encoder *const encoders[] = {
-    &iip_encoder_jpeg,
-    &iip_encoder_png,
-    &iip_encoder_webp,
+    &iip_encoder_jpeg, &iip_encoder_png, &iip_encoder_webp,
     &iip_encoder_tiff,
+#ifdef IIP_HAVE_AVIF
+    &iip_encoder_avif,
+#endif
 #ifdef IIP_HAVE_GIF
     &iip_encoder_gif,
 #endif
-    NULL,
+    &iip_encoder_jp2,  &iip_encoder_pdf, NULL,
 };
 
 #define OWN       ((int)(sizeof decoders / sizeof *decoders))

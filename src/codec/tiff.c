@@ -10,6 +10,8 @@
 #include <string.h>
 #include <tiffio.h>
 
+extern const iip_decoder iip_decoder_jpeg;
+
 #define WIDE        (64u << 10) /* bytes of unpacked samples at a time */
 #define MOST_ICC    (4u << 20)
 #define MOST_XMP    (1u << 20)
@@ -22,14 +24,12 @@ struct iip_reader {
     int pages, levels;
     iip_tiff_level *level;
     iip_tiff_lib_t *lib;
+    iip_reader_t *jpeg; /* whose picture it is, if that is old-style JPEG */
     iip_tiff_buffer packed, stored, wide, head;
     struct {
         int level;
         int64_t block, first, rows;
-    } have;                      /* what `stored` holds; level -1: nothing */
-    const unsigned char *tables; /* JPEGTables of tables_of */
-    size_t tables_len;
-    int tables_of;
+    } have; /* what `stored` holds; level -1: nothing */
     apr_pool_t *pool;
 };
 
@@ -152,11 +152,24 @@ static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, in
     return IIP_OK;
 }
 
+static iip_status ojpeg_read(iip_reader_t *r, int level, iip_rect want, iip_raster *out, iip_error *e)
+{
+    const iip_status rv = iip_decoder_jpeg.read(r->jpeg, level, want, -1, out, e);
+
+    if (r->level[0].form.map == TIFF_INVERT)
+        for (int64_t y = 0; y < want.h && rv == IIP_OK; y++)
+            for (int64_t x = 0; x < want.w; x++)
+                out->px[(size_t)y * out->stride + (size_t)x] ^= 255;
+    return rv;
+}
+
 static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
 {
     const iip_tiff_dir *d;
     const int64_t end_x = want.x + want.w, end_y = want.y + want.h;
 
+    if (r->jpeg)
+        return ojpeg_read(r, level, want, out, e);
     if (level < 0 || level >= r->levels)
         return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
     d = &r->level[level].dir;
@@ -210,7 +223,7 @@ static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const
     r->f.src = s;
     r->f.size = s->id.size;
     r->f.e = e;
-    r->have.level = r->tables_of = -1;
+    r->have.level = -1;
     r->pool = p;
     apr_pool_cleanup_register(p, r, reader_close, apr_pool_cleanup_null);
     if (iip_tiff_head(&r->f) != IIP_OK || iip_tiff_page(&r->f, page, &r->pages, &r->level, &r->levels, p) != IIP_OK)
@@ -220,6 +233,8 @@ static iip_status tiff_open(iip_reader_t **out, iip_source_t *s, int page, const
             return iip_fail(e, IIP_E_FORMAT, 0, "tall strips of %d planes", r->level[i].form.in);
     r->lib =
         iip_tiff_lib_create(&r->f, r->level, lim && lim->memory / 2 > IIP_MAX_CELL ? lim->memory / 2 : IIP_MAX_CELL, p);
+    if (r->level[0].dir.ojpeg && iip_tiff_ojpeg_open(&r->f, &r->level[0].dir, lim, &r->jpeg, p) != IIP_OK)
+        return r->f.bad;
     *out = r;
     return IIP_OK;
 }
@@ -282,6 +297,25 @@ static const char *text(iip_tiff_file *f, const iip_tiff_entry *t, apr_pool_t *p
     return s;
 }
 
+/* Levels and what reading costs are those of the JPEG decoder. */
+static iip_status ojpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
+{
+    const iip_tiff_dir *d = &r->level[0].dir;
+    iip_info j = {0};
+
+    if (iip_decoder_jpeg.info(r->jpeg, &j, p, e) != IIP_OK)
+        return e->status;
+    if (j.level[0].w != d->w || j.level[0].h != d->h || j.bands != out->bands)
+        return iip_fail(e, IIP_E_CORRUPT, 0, "a JPEG of another shape");
+    out->levels = j.levels;
+    out->virtual_from = j.virtual_from;
+    memcpy(out->level, j.level, sizeof j.level);
+    out->tiled = 0;
+    out->hold = j.hold;
+    out->decode_cost = j.decode_cost;
+    return IIP_OK;
+}
+
 static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     const iip_tiff_level *l = &r->level[0];
@@ -295,7 +329,9 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         size_t kept = v->block * (v->form.planar ? (size_t)v->form.in : 1);
 
         out->level[i] = v->cell;
-        if (v->by_rows) { /* libtiff holds a strip's compressed bytes */
+        if (v->dir.ojpeg) {
+            kept = 0;
+        } else if (v->by_rows) { /* libtiff holds a strip's compressed bytes */
             int64_t off;
 
             if (iip_tiff_block(f, &v->dir, 0, 0, &off, &kept) != IIP_OK)
@@ -303,6 +339,8 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         } else if (!v->dir.tiled && v->dir.compression == TIFF_NONE && !v->form.clumps) {
             kept = 0;
         }
+        if (iip_tiff_is_jp2(&v->dir)) /* samples, the wavelet's copy of them and what it is made of */
+            out->level_hold[i] = v->block / iip_sample_size(v->form.sample) * 12;
         if (kept > 1 << 20 && kept > out->hold)
             out->hold = kept;
     }
@@ -327,6 +365,8 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->res_y = per_cm(f, &l->dir, TAG_RES_Y);
     out->icc = aside(f, &l->dir.tag[TAG_ICC], MOST_ICC, &out->icc_len, p);
     out->xmp = aside(f, &l->dir.tag[TAG_XMP], MOST_XMP, &out->xmp_len, p);
+    if (!f->bad && r->jpeg)
+        f->bad = ojpeg_info(r, out, p, e);
     return f->bad ? f->bad : texts(f, &l->dir, out, p, e);
 }
 
@@ -349,18 +389,41 @@ static iip_status raw_bytes(iip_reader_t *r, int64_t off, size_t len, size_t *go
     return iip_tiff_read(&r->f, tail, 32, off + (int64_t)len - 32);
 }
 
+/* A tile that hangs over the right or lower edge, cut to w x h. Damage may lie in what is cut off: decoding will tell.
+ */
+static iip_status raw_cut(iip_reader_t *r, int level, int64_t off, size_t len, int64_t w, int64_t h, iip_span *span)
+{
+    iip_tiff_jpegs_t *jpegs = iip_tiff_lib_jpegs(r->lib);
+    iip_status rv;
+
+    if (!jpegs || iip_tiff_room(&r->f, &r->packed, len) != IIP_OK ||
+        iip_tiff_read(&r->f, r->packed.p, len, off) != IIP_OK)
+        return r->f.bad;
+    *span = (iip_span){0};
+    rv = iip_tiff_jpeg_cut(jpegs, &r->level[level], level, r->packed.p, len, w, h, (const unsigned char **)&span->mem,
+                           &span->len);
+    if (rv == IIP_E_MEMORY)
+        return rv;
+    r->f.bad = IIP_OK;
+    return rv == IIP_OK ? rv : unfit(r->f.e, "cannot be cut");
+}
+
 static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *format, iip_span span[3],
                            int *n, iip_error *e)
 {
     const iip_tiff_level *l;
     const iip_tiff_dir *d;
+    const unsigned char *tables;
+    iip_tiff_jpegs_t *jpegs;
     iip_tiff_jpeg j;
-    int64_t off;
-    size_t len, got, head = 0, skip = 0;
+    int64_t off, w, h;
+    size_t len, got, tables_len, head = 0, skip = 0;
     unsigned char tail[32];
     int end = 32;
     iip_tiff_webp webp;
 
+    if (r->jpeg)
+        return unfit(e, "is none");
     if (level < 0 || level >= r->levels)
         return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
     l = &r->level[level];
@@ -371,12 +434,21 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
         d->orientation != 1 || (d->photometric != TIFF_BLACK_IS_0 && d->photometric != TIFF_RGB) ||
         l->form.space == IIP_MULTIBAND)
         return unfit(e, "is no picture by itself");
-    if (tx < 0 || ty < 0 || tx >= d->w / d->block_w || ty >= d->h / d->block_h)
-        return unfit(e, "is not whole");
+    if (tx < 0 || ty < 0 || tx >= d->across || ty >= d->per_plane / d->across)
+        return unfit(e, "is none");
     if (iip_tiff_block(&r->f, d, (uint64_t)(ty * d->across + tx), l->block, &off, &len) != IIP_OK)
         return r->f.bad;
     if (len < 32 || len > l->block + MOST_TABLES)
         return unfit(e, "is empty, or far too long");
+    w = d->w - tx * d->block_w;
+    h = d->h - ty * d->block_h;
+    if (w < d->block_w || h < d->block_h) {
+        if (d->compression != TIFF_JPEG)
+            return unfit(e, "is not whole");
+        *format = IIP_FMT_JPEG;
+        *n = 1;
+        return raw_cut(r, level, off, len, w < d->block_w ? w : d->block_w, h < d->block_h ? h : d->block_h, span);
+    }
     if (raw_bytes(r, off, len, &got, tail) != IIP_OK)
         return r->f.bad;
     if (d->compression == TIFF_WEBP) {
@@ -385,14 +457,14 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
             return unfit(e, "is another WebP than the directory says");
         *format = IIP_FMT_WEBP;
     } else {
-        if (r->tables_of != level) {
-            r->tables = iip_tiff_bytes(&r->f, &d->tag[TAG_JPEG_TABLES], MOST_TABLES, &r->tables_len, r->pool);
-            r->tables_of = r->f.bad ? -1 : level;
-        }
-        if (r->f.bad || iip_tiff_room(&r->f, &r->head, r->tables_len + IIP_TIFF_JOIN) != IIP_OK)
+        if (!(jpegs = iip_tiff_lib_jpegs(r->lib)))
             return r->f.bad;
-        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) || (!r->tables && d->tag[TAG_JPEG_TABLES].count) ||
-            !(head = iip_tiff_jpeg_join(d, r->tables, r->tables_len, &j, r->head.p)))
+        if (!iip_tiff_jpeg_tables(jpegs, l, level, &tables, &tables_len))
+            return r->f.bad ? r->f.bad : unfit(e, "has damaged tables");
+        if (iip_tiff_room(&r->f, &r->head, tables_len + IIP_TIFF_JOIN) != IIP_OK)
+            return r->f.bad;
+        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) ||
+            !(head = iip_tiff_jpeg_join(d, tables, tables_len, &j, r->head.p)))
             return unfit(e, "is no JPEG that stands alone");
         while (end > 16 && !tail[end - 1])
             end--; /* padding */

@@ -264,11 +264,14 @@ iip_status iip_tiff_dir_read(iip_tiff_file *f, iip_tiff_dir *d)
                             7);
     d->w = small(f, d, TAG_WIDTH, 0, IIP_MAX_SIDE, "width");
     d->h = small(f, d, TAG_HEIGHT, 0, IIP_MAX_SIDE, "height");
-    d->samples = small(f, d, TAG_SAMPLES, 1, IIP_TIFF_BANDS, "samples a pixel:");
     d->compression = small(f, d, TAG_COMPRESSION, TIFF_NONE, UINT16_MAX, "compression");
+    d->ojpeg = d->compression == TIFF_OLD_JPEG;
+    /* writers of old-style JPEG left out what the stream says */
+    d->samples = small(f, d, TAG_SAMPLES, d->ojpeg && iip_tiff_uint(f, t + TAG_PHOTOMETRIC, 0, TIFF_YCBCR) > 1 ? 3 : 1,
+                       IIP_TIFF_BANDS, "samples a pixel:");
     d->photometric =
         small(f, d, TAG_PHOTOMETRIC, d->samples < 3 ? TIFF_BLACK_IS_0 : TIFF_RGB, UINT16_MAX, "photometric");
-    d->bits = uniform(f, d, TAG_BITS, 1, "bits a sample");
+    d->bits = uniform(f, d, TAG_BITS, d->ojpeg ? 8 : 1, "bits a sample");
     /* CIELAB is always L without and axes with a sign, some writers say so */
     d->format = d->photometric == TIFF_CIELAB || d->photometric == TIFF_ICC_LAB
                     ? small(f, d, TAG_FORMAT, 1, UINT16_MAX, "sample format")
@@ -282,10 +285,15 @@ iip_status iip_tiff_dir_read(iip_tiff_file *f, iip_tiff_dir *d)
     if (d->photometric == TIFF_YCBCR) {
         d->sub_x = (int)iip_tiff_uint(f, t + TAG_SUBSAMPLING, 0, 2);
         d->sub_y = (int)iip_tiff_uint(f, t + TAG_SUBSAMPLING, t[TAG_SUBSAMPLING].count > 1, 2);
-        if (d->compression == TIFF_JPEG && !d->planar && d->samples == 3) {
+        if ((d->compression == TIFF_JPEG && !d->planar && d->samples == 3) || d->ojpeg) {
             d->jpeg_ycc = 1;
             d->photometric = TIFF_RGB;
         }
+    }
+    if (d->samples == 3 && !d->planar &&
+        (d->compression == TIFF_JP2_YCC || (iip_tiff_is_jp2(d) && d->photometric == TIFF_YCBCR))) {
+        d->jp2_ycc = 1;
+        d->photometric = TIFF_RGB;
     }
     d->tiled = t[TAG_TILE_WIDTH].count && t[TAG_TILE_HEIGHT].count;
     if (d->tiled) {

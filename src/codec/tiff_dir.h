@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The inside of the TIFF decoder: tiff_dir.c (bytes, directories), tiff_page.c (which directories are pages and
  * levels), tiff_form.c (how samples are stored), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored
- * tiles as files), tiff_lib.c (libtiff), tiff.c (the decoder itself). Directories are parsed here and not by libtiff:
- * it keeps arrays of offsets in memory and walks the chain for each step.
+ * tiles as files), tiff_lib.c (libtiff), tiff_jpeg.c (JPEG), tiff_ojpeg.c (old-style JPEG), tiff.c (the decoder
+ * itself). Directories are parsed here and not by libtiff: it keeps arrays of offsets in memory and walks the chain for
+ * each step.
  *
  * Values are read through a window of the file. A failure sticks in the file's `bad` and error, further values are then
  * 0, so that a run of them needs one check at its end. */
@@ -55,6 +56,13 @@
     X(SMIN, 340)                                                                                                       \
     X(SMAX, 341)                                                                                                       \
     X(JPEG_TABLES, 347)                                                                                                \
+    X(JPEG_PROC, 512)                                                                                                  \
+    X(JPEG_AT, 513)                                                                                                    \
+    X(JPEG_LEN, 514)                                                                                                   \
+    X(JPEG_RESTART, 515)                                                                                               \
+    X(JPEG_Q, 519)                                                                                                     \
+    X(JPEG_DC, 520)                                                                                                    \
+    X(JPEG_AC, 521)                                                                                                    \
     X(LUMA, 529)                                                                                                       \
     X(SUBSAMPLING, 530)                                                                                                \
     X(BLACK_WHITE, 532)                                                                                                \
@@ -98,7 +106,9 @@ typedef struct {
     int64_t across, per_plane; /* blocks */
     int tiled, planar;         /* planar: each sample in a plane of its own */
     int samples, bits, format, photometric, compression, fill, orientation;
+    int jp2_ycc;  /* the same where JPEG 2000's decoder does it */
     int jpeg_ycc; /* YCbCr that libjpeg converts: photometric is RGB then */
+    int ojpeg;    /* old-style JPEG, which is another decoder's: of the whole picture, or not at all */
     int sub_x, sub_y;
     unsigned subtype; /* bits of NewSubfileType */
 } iip_tiff_dir;
@@ -196,8 +206,9 @@ typedef struct {
     int sof, precision, comps, w, h, id[4], sub_x[4], sub_y[4];
     int jfif, adobe; /* adobe: the transform, -1 without the marker */
     int dqt, dht;
-    int tables; /* ends with EOI, without any frame */
-    size_t at;  /* where the walk ended: the marker SOS or EOI */
+    int tables;   /* ends with EOI, without any frame */
+    size_t frame; /* where the frame's parameters are */
+    size_t at;    /* where the walk ended: the marker SOS or EOI */
 } iip_tiff_jpeg;
 int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j); /* 1 if it is one */
 /* What has to stand before a tile's bytes behind its SOI: tables_len + IIP_TIFF_JOIN bytes of room; 0: it is no picture
@@ -211,11 +222,26 @@ typedef struct {
 } iip_tiff_webp;
 int iip_tiff_webp_look(const unsigned char *p, size_t n, iip_tiff_webp *v);
 
+/* tiff_jpeg.c. JPEG blocks by libjpeg; tables are kept between them. NULL with f->bad set: out of memory. */
+typedef struct iip_tiff_jpegs iip_tiff_jpegs_t;
+iip_tiff_jpegs_t *iip_tiff_jpegs_create(iip_tiff_file *f, apr_pool_t *p);
+/* The JPEGTables of a level (*p NULL: it has none), which live as long as j. 0: damaged, or f->bad is set. */
+int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char **p, size_t *n);
+/* The first rows of the block whose len bytes are at in, as libtiff would decode them. IIP_E_FEATURE: left to libtiff,
+ * nothing is said in f. */
+iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
+                               size_t len, unsigned char *dst, int64_t rows);
+/* Its upper left w x h pixels as a JPEG file of the same coefficients: *n bytes at *out, until the next call. in is
+ * written to. IIP_E_FEATURE: it cannot be, nothing is said in f. */
+iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
+                             int64_t w, int64_t h, const unsigned char **out, size_t *n);
+
 /* tiff_lib.c */
 #define IIP_TIFF_HANDLES 6 /* of libtiff, kept by a reader: levels in use, or planes of a strip decoded by rows */
 typedef struct iip_tiff_lib iip_tiff_lib_t;
 /* most: bytes of a compressed strip that is decoded by rows. Closed with p. */
 iip_tiff_lib_t *iip_tiff_lib_create(iip_tiff_file *f, const iip_tiff_level *level, size_t most, apr_pool_t *p);
+iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t); /* made when first asked for */
 /* The n bytes of a whole block, whose compressed ones are at off. */
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n);
@@ -223,10 +249,17 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
 iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
                              int64_t y, int64_t rows, unsigned char *dst);
 
+/* tiff_ojpeg.c. The JPEG decoder's reader over the picture of a directory whose ojpeg is set. IIP_E_FORMAT for a
+ * variant that cannot be put together. */
+iip_status iip_tiff_ojpeg_open(iip_tiff_file *f, const iip_tiff_dir *d, const iip_limits *lim, iip_reader_t **out,
+                               apr_pool_t *p);
+
 enum {
     TIFF_NONE = 1,
     TIFF_OLD_JPEG = 6,
     TIFF_JPEG = 7,
+    TIFF_THUNDERSCAN = 32809,
+    TIFF_PIXARLOG = 32909,
     TIFF_JP2_YCC = 33003,
     TIFF_JP2_RGB = 33005,
     TIFF_SGILOG = 34676,
@@ -259,5 +292,9 @@ typedef struct {
 /* WHOLE: all of a block is decoded at once. OURS: not by libtiff. NOISY: what it finds wrong in a row does not matter,
  * faxes come over telephones. */
 enum { TIFF_WHOLE = 1, TIFF_OURS = 2, TIFF_NOISY = 4 };
+static inline int iip_tiff_is_jp2(const iip_tiff_dir *d)
+{
+    return d->compression == TIFF_JP2_YCC || d->compression == TIFF_JP2_RGB || d->compression == TIFF_JP2;
+}
 const iip_tiff_codec *iip_tiff_codec_find(int code);
 #endif

@@ -86,8 +86,9 @@ static iip_status shape_samples(iip_tiff_form *m, iip_tiff_file *f, const iip_ti
     m->native = m->bits == full_bits(m->sample);
     if (format == INT && !m->native)
         m->sign = 1u << (m->bits - 1);
-    if (format != REAL) {
-        const uint64_t from = UP_TO(m->bits - 1), to = UP_TO(full_bits(m->sample) - 1);
+    m->scale = BIT(32);
+    if (format != REAL && d->photometric != TIFF_LOGL && d->photometric != TIFF_LOGLUV) {
+        const uint64_t from = UP_TO(d->bits - 1), to = UP_TO(full_bits(m->sample) - 1);
 
         m->scale = (uint64_t)(((unsigned __int128)to * BIT(32) + from / 2) / from);
     }
@@ -135,6 +136,8 @@ iip_status iip_tiff_form_shape(iip_tiff_form *m, iip_tiff_file *f, const iip_tif
     if (d->photometric == TIFF_LOGL || d->photometric == TIFF_LOGLUV) {
         m->bits = 8;
         format = UINT;
+    } else if (iip_tiff_is_jp2(d) && d->bits >= 1 && d->bits <= 16) {
+        m->bits = d->bits > 8 ? 16 : 8; /* as its decoder delivers them */
     } else if (kinds[k].space == IIP_LAB && format == INT) {
         format = UINT; /* the axes have a sign whatever the tag says, L has none */
     }
@@ -232,18 +235,18 @@ static void palette_fill(const iip_tiff_form *m, unsigned char *t, iip_tiff_file
 /* A stored number as it is delivered. */
 static double delivered(const iip_tiff_form *m, double v)
 {
-    if (m->native || m->exponent)
+    if (m->exponent)
         return v;
     return (v + m->sign) * ((double)m->scale / 4294967296) - (m->sign ? ldexp(1, full_bits(m->sample) - 1) : 0);
 }
 
 /* What is black and white without a tag, as stored. */
-static void usual_range(const iip_tiff_form *m, double *lo, double *hi)
+static void usual_range(const iip_tiff_form *m, const iip_tiff_dir *d, double *lo, double *hi)
 {
     const int is_signed = m->sample == IIP_S16 || m->sample == IIP_S32;
 
-    *lo = is_signed ? -ldexp(1, m->bits - 1) : 0;
-    *hi = m->sample == IIP_F32 || m->sample == IIP_F64 ? 1 : ldexp(1, m->bits - is_signed) - 1;
+    *lo = is_signed ? -ldexp(1, d->bits - 1) : 0;
+    *hi = m->sample == IIP_F32 || m->sample == IIP_F64 ? 1 : ldexp(1, d->bits - is_signed) - 1;
 }
 
 /* The range of a stored sample as delivered, before any inversion; 0 without a good one in the tags. */
@@ -252,7 +255,7 @@ static int stored_range(const iip_tiff_form *m, iip_tiff_file *f, const iip_tiff
 {
     double range[2];
 
-    usual_range(m, &range[0], &range[1]);
+    usual_range(m, d, &range[0], &range[1]);
     for (int i = 0; i < 2; i++) {
         const iip_tiff_entry *t = &d->tag[i ? TAG_SMAX : TAG_SMIN];
         double v;
@@ -308,12 +311,12 @@ iip_status iip_tiff_form_table(iip_tiff_form *m, iip_tiff_file *f, const iip_tif
         ycc_fill(t, f, d);
         m->table = t;
     }
-    usual_range(m, &m->low, &m->top);
+    usual_range(m, d, &m->low, &m->top);
     if (m->sample != IIP_F32 && m->sample != IIP_F64) {
         m->low = delivered(m, m->low);
         m->top = delivered(m, m->top);
     } else if (!stored_range(m, f, d, 0, &m->low, &m->top)) {
-        usual_range(m, &m->low, &m->top);
+        usual_range(m, d, &m->low, &m->top);
     }
     return f->bad;
 }

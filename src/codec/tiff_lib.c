@@ -4,6 +4,7 @@
  * as its first, which saves it the walk to that directory, and is kept.
  *
  * Compressed strips of many MiB are the exception: those libtiff reads itself, row by row. */
+#include "codec/jp2.h"
 #include "codec/tiff_dir.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -30,8 +31,10 @@ struct iip_tiff_lib {
     iip_tiff_file *f;
     const iip_tiff_level *level;
     size_t most; /* bytes of a compressed strip */
+    iip_tiff_jpegs_t *jpegs;
     uint64_t clock;
     iip_tiff_buffer packed;
+    apr_pool_t *pool;
     handle hand[IIP_TIFF_HANDLES];
 };
 
@@ -180,6 +183,8 @@ static iip_status handle_open(iip_tiff_lib_t *t, handle *h, int level, int plane
         TIFFSetField(h->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         TIFFSetField(h->tif, TIFFTAG_YCBCRSUBSAMPLING, sub_x, sub_y);
     }
+    if (l->dir.format == SAMPLEFORMAT_IEEEFP) /* it may be the page that says so; the predictor asks */
+        TIFFSetField(h->tif, TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_IEEEFP);
     if (l->dir.compression == TIFF_SGILOG || l->dir.compression == TIFF_SGILOG24)
         TIFFSetField(h->tif, TIFFTAG_SGILOGDATAFMT, SGILOGDATAFMT_8BIT);
     if (is_deflate(l) && !l->by_rows) {
@@ -317,24 +322,117 @@ static int inflate_block(handle *h, uint64_t block, void *in, size_t len, unsign
     return 1;
 }
 
+/* JPEG 2000: not libtiff's, but a picture by itself. It may end where the whole picture does. */
+static iip_status jp2_block(iip_tiff_lib_t *t, const iip_tiff_level *l, uint64_t block, size_t len, unsigned char *dst)
+{
+    const iip_tiff_dir *d = &l->dir;
+    const int64_t at = (int64_t)(block % (uint64_t)d->per_plane), left = at % d->across * d->block_w;
+    const int64_t top = at / d->across * d->block_h, w = d->w - left, h = d->h - top;
+    iip_raster out = {
+        d->block_w, d->block_h, d->planar ? 1 : d->samples, l->form.sample, iip_tiff_form_row(&l->form, d), dst};
+    apr_pool_t *p;
+
+    if (apr_pool_create(&p, t->pool) != APR_SUCCESS)
+        return t->f->bad = iip_fail(t->f->e, IIP_E_MEMORY, 0, "a pool");
+    t->f->bad = iip_jp2_block(iip_source_memory(t->packed.p, len, "tile", p),
+                              out.bands != 3 ? IIP_JP2_NO_SPACE
+                              : d->jp2_ycc   ? 18
+                                             : 16,
+                              &out, p, t->f->e);
+    apr_pool_destroy(p);
+    if (!t->f->bad && (out.w < (w < d->block_w ? w : d->block_w) || out.h < (h < d->block_h ? h : d->block_h)))
+        return damaged(t, "too small a picture", block);
+    return t->f->bad;
+}
+
+/* ThunderScan: pixels of 4 bits as runs of the last one, as differences to it or as they are; rows begin anew. libtiff
+ * leaves the end of a row that ends in a run as the buffer was. */
+static int thunder(const unsigned char *in, size_t len, int64_t w, unsigned char *dst, size_t n)
+{
+    /* by the code's upper bits: of how many bits the differences are, how many there are, and which is none */
+    static const struct {
+        int bits, count, none;
+    } kinds[4] = {{0, 0, 0}, {2, 3, -2}, {3, 2, -4}, {4, 1, 0}};
+    const size_t row = ((size_t)w + 1) / 2;
+    const unsigned char *const end = in + len;
+
+    memset(dst, 0, n);
+    for (unsigned char *at = dst; at < dst + n; at += row) {
+        int last = 0;
+        int64_t x = 0;
+
+        while (x < w) {
+            int code, kind;
+
+            if (in == end)
+                return 0;
+            code = *in++;
+            kind = code >> 6;
+            for (int run = kind ? 0 : code & 63; run; run--, x++) {
+                if (x >= w)
+                    return 0;
+                at[x / 2] |= (unsigned char)(x % 2 ? last : last << 4);
+            }
+            for (int i = kinds[kind].count - 1; i >= 0; i--) {
+                const int half = 1 << (kinds[kind].bits - 1), v = code >> i * kinds[kind].bits & (2 * half - 1);
+                const int step = v < half ? v : v - 2 * half;
+
+                if (kind < 3 && step == kinds[kind].none)
+                    continue;
+                last = kind == 3 ? v : (last + step) & 15;
+                if (x >= w)
+                    return 0;
+                at[x / 2] |= (unsigned char)(x % 2 ? last : last << 4);
+                x++;
+            }
+        }
+    }
+    return 1;
+}
+
+iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t)
+{
+    if (!t->jpegs)
+        t->jpegs = iip_tiff_jpegs_create(t->f, t->pool);
+    return t->jpegs;
+}
+
+static iip_status jpeg_block(iip_tiff_lib_t *t, const iip_tiff_level *l, int level, size_t len, unsigned char *dst,
+                             size_t n)
+{
+    if (!iip_tiff_lib_jpegs(t))
+        return t->f->bad;
+    return iip_tiff_jpeg_block(t->jpegs, l, level, t->packed.p, len, dst,
+                               (int64_t)(n / iip_tiff_form_row(&l->form, &l->dir)));
+}
+
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n)
 {
     const iip_tiff_level *l = &t->level[level];
     int sub_x = 0, sub_y = 0;
     iip_tiff_webp webp;
+    iip_status rv;
     handle *hd;
 
     if (len > 2 * l->block + (1 << 20))
         return damaged(t, "far too many bytes", block);
     if (iip_tiff_room(t->f, &t->packed, len) != IIP_OK || iip_tiff_read(t->f, t->packed.p, len, off) != IIP_OK)
         return t->f->bad;
+    if (iip_tiff_is_jp2(&l->dir))
+        return jp2_block(t, l, block, len, dst);
+    if (l->dir.compression == TIFF_JPEG && (rv = jpeg_block(t, l, level, len, dst, n)) != IIP_E_FEATURE)
+        return rv;
     if (l->dir.jpeg_ycc && sampling(t, block, t->packed.p, len, &sub_x, &sub_y) != IIP_OK)
         return t->f->bad;
     /* libtiff takes a smaller picture and leaves the rest of the buffer as it was */
     if (l->dir.compression == TIFF_WEBP && (!iip_tiff_webp_look(t->packed.p, len, &webp) || webp.w != l->dir.block_w ||
                                             (size_t)webp.h * iip_tiff_form_row(&l->form, &l->dir) != n))
         return damaged(t, "a WebP picture of another size", block);
+    if (l->dir.compression == TIFF_THUNDERSCAN && l->dir.fill == 2)
+        TIFFReverseBits(t->packed.p, (tmsize_t)len);
+    if (l->dir.compression == TIFF_THUNDERSCAN)
+        return thunder(t->packed.p, len, l->dir.block_w, dst, n) ? IIP_OK : damaged(t, "other than its pixels", block);
     if (handle_get(t, level, 0, sub_x, sub_y, &hd) != IIP_OK)
         return t->f->bad;
     whiten(l, dst, n);
@@ -401,6 +499,7 @@ iip_tiff_lib_t *iip_tiff_lib_create(iip_tiff_file *f, const iip_tiff_level *leve
     t->f = f;
     t->level = level;
     t->most = most;
+    t->pool = p;
     apr_pool_cleanup_register(p, t, lib_close, apr_pool_cleanup_null);
     return t;
 }

@@ -18,23 +18,29 @@
 #define TALL      (8u << 20) /* compressed strips of more are decoded by rows */
 #define TALL_MANY (1 << 20)  /* so many of them at most: libtiff keeps their places in memory */
 
+#define JP2_BITS 0x1FFFE /* 1 to 16 */
+
+/* Word-aligned CCITT (32771) is not among them: libtiff 4.5 loses the alignment, and shows noise for what it wrote. */
 static const iip_tiff_codec codecs[] = {
     {TIFF_NONE, "uncompressed", 0, 0, .2},
     {2, "CCITT modified Huffman", TIFF_NOISY, 1u << 1, .5},
     {3, "CCITT group 3", TIFF_NOISY, 1u << 1, .5},
     {4, "CCITT group 4", TIFF_NOISY, 1u << 1, .5},
     {5, "LZW", 0, 0, 1},
+    {TIFF_OLD_JPEG, "old-style JPEG", TIFF_OURS, 1u << 8, 1},
     {TIFF_JPEG, "JPEG", 0, 1u << 8, 1},
     {8, "deflate", 0, 0, 1.2},
     {32766, "NeXT", 0, 1u << 2, .3},
-    {32771, "CCITT word-aligned", TIFF_NOISY, 1u << 1, .5},
     {32773, "PackBits", 0, 0, .3},
-    {32809, "ThunderScan", 0, 1u << 4, .3},
-    {32909, "Pixar log", 0, 1u << 8 | 1u << 16, 1.5},
+    {TIFF_THUNDERSCAN, "ThunderScan", TIFF_WHOLE | TIFF_OURS, 1u << 4, .3},
+    {TIFF_PIXARLOG, "Pixar log", 0, 1u << 8, 1.5},
     {32946, "deflate", 0, 0, 1.2},
     {34661, "JBIG", TIFF_WHOLE, 1u << 1, 2},
     {TIFF_SGILOG, "SGILog", TIFF_WHOLE, 0, 1.5},
     {TIFF_SGILOG24, "SGILog24", TIFF_WHOLE, 0, 1.5},
+    {TIFF_JP2_YCC, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
+    {TIFF_JP2_RGB, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
+    {TIFF_JP2, "JPEG 2000", TIFF_WHOLE | TIFF_OURS, JP2_BITS, 8},
     {34887, "LERC", TIFF_WHOLE, 0, 1},
     {34925, "LZMA", 0, 0, 6},
     {50000, "ZSTD", 0, 0, .7},
@@ -62,10 +68,15 @@ static iip_status codec_check(iip_tiff_file *f, const iip_tiff_dir *d)
         return FAIL(f, IIP_E_FORMAT, "%s with photometric interpretation %d", c->name, d->photometric);
     if (c->bits && (d->bits > 31 || !(c->bits & 1u << d->bits)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d bits", c->name, d->bits);
+    if (iip_tiff_is_jp2(d) && d->format != 1)
+        return FAIL(f, IIP_E_FORMAT, "%s of sample format %d", c->name, d->format);
     /* these know rows of one sample only, or of colours */
-    if (d->bits < 8 && c->bits && d->samples > 1 && !d->planar)
+    if (d->bits < 8 && c->bits && !iip_tiff_is_jp2(d) && d->samples > 1 && !d->planar)
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
     if (c->code == TIFF_WEBP && (d->planar || (d->samples != 3 && d->samples != 4)))
+        return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
+    /* of others libtiff 4.5 shows noise */
+    if (c->code == TIFF_PIXARLOG && (d->planar || (d->samples != 3 && d->samples != 4)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
     if (c->code == TIFF_JPEG && !d->planar && d->samples > 4)
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
@@ -78,12 +89,16 @@ typedef struct {
     int64_t w, h;
     iip_tiff_form form;
     unsigned subtype;
-    int tiled, good; /* good: it can be read */
-    int page;        /* index of the directory it is a level of; its own: a page; -1: neither */
+    int tiled, ojpeg, good; /* good: it can be read */
+    int page;               /* index of the directory it is a level of; its own: a page; -1: neither */
 } node;
 
-static iip_status inspect(iip_tiff_file *f, iip_tiff_dir *d, iip_tiff_form *m)
+/* format: of the page, for its smaller copies. libvips (8.14 at least) leaves the tag out of them, and floats or signed
+ * numbers are meant all the same. */
+static iip_status inspect(iip_tiff_file *f, iip_tiff_dir *d, iip_tiff_form *m, const iip_tiff_entry *format)
 {
+    if (!d->tag[TAG_FORMAT].count && iip_tiff_uint(f, &d->tag[TAG_SUBTYPE], 0, 0) & TIFF_REDUCED)
+        d->tag[TAG_FORMAT] = *format;
     if (iip_tiff_dir_read(f, d) == IIP_OK && iip_tiff_form_shape(m, f, d) == IIP_OK)
         codec_check(f, d);
     return f->bad;
@@ -104,12 +119,14 @@ static int is_reduced(int64_t w, int64_t h, int64_t of_w, int64_t of_h)
 
 static int level_of(const node *page, const node *n)
 {
-    return page->good && n->good && same_pixels(&page->form, &n->form) && is_reduced(n->w, n->h, page->w, page->h);
+    return page->good && n->good && !page->ojpeg && !n->ojpeg && same_pixels(&page->form, &n->form) &&
+           is_reduced(n->w, n->h, page->w, page->h);
 }
 
 static iip_status chain(iip_tiff_file *f, node **list, int *count)
 {
     iip_tiff_dir d;
+    iip_tiff_entry format = {0}; /* of the latest page */
     int n = 0, room = 0;
 
     for (uint64_t at = f->first; at; at = d.next) {
@@ -131,7 +148,7 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
             return f->bad;
         v = &(*list)[n];
         memset(v, 0, sizeof *v);
-        v->good = inspect(f, &d, &v->form) == IIP_OK;
+        v->good = inspect(f, &d, &v->form, &format) == IIP_OK;
         if (f->bad == IIP_E_FORMAT || f->bad == IIP_E_CORRUPT)
             f->bad = IIP_OK; /* its own trouble: whoever asks for that page hears of it */
         if (f->bad)
@@ -140,7 +157,10 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
         v->w = d.w;
         v->h = d.h;
         v->subtype = d.subtype;
+        if (!(d.subtype & TIFF_REDUCED))
+            format = d.tag[TAG_FORMAT];
         v->tiled = d.tiled;
+        v->ojpeg = d.ojpeg;
         *count = ++n;
     }
     return IIP_OK;
@@ -196,6 +216,8 @@ static iip_status level_cells(iip_tiff_file *f, iip_tiff_level *l)
             return FAIL(f, IIP_E_FORMAT, "tiles of %" PRId64 " by %" PRId64, d->block_w, d->block_h);
         return IIP_OK;
     }
+    if (d->ojpeg)
+        return IIP_OK;
     if (row > IIP_MAX_CELL || iip_tiff_form_row(m, d) > IIP_MAX_CELL / planes)
         return FAIL(f, IIP_E_FORMAT, "rows of %zu bytes", row);
     rows = (int64_t)(CELL / row);
@@ -212,15 +234,19 @@ static iip_status level_cells(iip_tiff_file *f, iip_tiff_level *l)
     return IIP_OK;
 }
 
-/* Reads a directory as a level. is: it is the page itself, and must be good. */
-static iip_status level_read(iip_tiff_file *f, uint64_t at, iip_tiff_level *l, int is, apr_pool_t *p)
+/* Reads a directory as a level. page: what it is a level of; NULL: it is the page itself, and must be good. */
+static iip_status level_read(iip_tiff_file *f, uint64_t at, iip_tiff_level *l, const iip_tiff_level *page,
+                             apr_pool_t *p)
 {
+    static const iip_tiff_entry none;
+
     memset(l, 0, sizeof *l);
     if (iip_tiff_dir_find(f, at, &l->dir) != IIP_OK)
         return f->bad;
-    if (inspect(f, &l->dir, &l->form) == IIP_OK && iip_tiff_form_table(&l->form, f, &l->dir, p) == IIP_OK)
+    if (inspect(f, &l->dir, &l->form, page ? &page->dir.tag[TAG_FORMAT] : &none) == IIP_OK &&
+        iip_tiff_form_table(&l->form, f, &l->dir, p) == IIP_OK)
         level_cells(f, l);
-    if (!is && f->bad == IIP_E_FORMAT) {
+    if (page && f->bad == IIP_E_FORMAT) {
         f->bad = IIP_OK;
         l->dir.w = 0; /* no level */
     }
@@ -232,7 +258,8 @@ static iip_status level_put(iip_tiff_file *f, iip_tiff_level *v, int *n, const i
 {
     int i = *n;
 
-    if (!l->dir.w || !same_pixels(&v[0].form, &l->form) || !is_reduced(l->dir.w, l->dir.h, v[0].dir.w, v[0].dir.h))
+    if (!l->dir.w || l->dir.ojpeg || v[0].dir.ojpeg || !same_pixels(&v[0].form, &l->form) ||
+        !is_reduced(l->dir.w, l->dir.h, v[0].dir.w, v[0].dir.h))
         return IIP_OK;
     while (i > 1 && v[i - 1].dir.w <= l->dir.w && v[i - 1].dir.h <= l->dir.h)
         i--;
@@ -257,17 +284,17 @@ static iip_status gather(iip_tiff_file *f, const node *nodes, int count, int at,
 
     if (!v)
         return FAIL(f, IIP_E_MEMORY, "levels");
-    level_read(f, nodes[at].at, v, 1, p);
+    level_read(f, nodes[at].at, v, NULL, p);
     sub = &v[0].dir.tag[TAG_SUBDIRS];
     if (!f->bad && sub->count > IIP_TIFF_SUBDIRS)
         FAIL(f, IIP_E_FORMAT, "%" PRIu64 " SubIFDs", sub->count);
     for (int i = 0; i < count && !f->bad; i++)
-        if (i != at && nodes[i].page == at && level_read(f, nodes[i].at, next, 0, p) == IIP_OK)
+        if (i != at && nodes[i].page == at && level_read(f, nodes[i].at, next, v, p) == IIP_OK)
             level_put(f, v, &n, next);
     for (uint64_t i = 0; !f->bad && i < sub->count; i++) {
         uint64_t place = iip_tiff_uint(f, sub, i, 0);
 
-        if (place && !f->bad && level_read(f, place, next, 0, p) == IIP_OK)
+        if (place && !f->bad && level_read(f, place, next, v, p) == IIP_OK)
             level_put(f, v, &n, next);
     }
     if (!f->bad) {

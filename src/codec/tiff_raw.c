@@ -106,8 +106,11 @@ int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j)
             j->jfif = 1;
         else if (marker == APP14 && len >= 12 && !memcmp(s, "Adobe", 5))
             j->adobe = s[11];
-        else if (marker >= SOF0 && marker <= 0xCF && marker != 0xC8 && marker != 0xCC && !frame(s, len, marker, j))
-            return 0;
+        else if (marker >= SOF0 && marker <= 0xCF && marker != 0xC8 && marker != 0xCC) {
+            j->frame = (size_t)(s - p);
+            if (!frame(s, len, marker, j))
+                return 0;
+        }
     }
 }
 

@@ -52,7 +52,7 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     request_rec *r = q->r;
     const iip_encoder *enc = iip_encoder_find(q->rq.format);
     const char *link;
-    char line[IIP_LINE_MAX];
+    char *line;
     size_t len;
     apr_time_t now;
     watch w;
@@ -60,9 +60,12 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     iip_blob *blob;
     int rc;
 
-    if (iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+    if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
+        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
         return OK;
-    len = iip_request_line(&q->rq, line, sizeof line);
+    len = iip_request_room(&q->rq);
+    line = apr_palloc(r->pool, len);
+    len = iip_request_line(&q->rq, line, len);
     if (!enc || !len) {
         iip_refuse(&q->e, IIP_E_SYNTAX, "format");
         return OK;
@@ -75,7 +78,7 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
         return rc;
     iipd_picture_headers(q, enc);
     if (r->header_only) {
-        blob = iip_request_streams(&q->rq) ? NULL : iip_serve_peek(sv, q->src, line, len);
+        blob = iip_request_streams(&q->rq) ? NULL : iip_serve_peek(sv, q->src, line, len, r->pool);
         if (!blob)
             return iipd_send_head(q);
         return iipd_send_blob(q, blob);

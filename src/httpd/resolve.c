@@ -222,9 +222,10 @@ static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
 }
 
 /* What httpd says to a GET of this (encoded) path. OK: *sub, whose place's settings now hold; else the status that is
- * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found; a mapped folder is
- * never ours, even where mod_dir would redirect to it (R4a). The sub-request lives as long as r: settings out of a
- * .htaccess lie in its pool. */
+ * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found (a file may have
+ * one of our handlers and its tiles another: a folder can have several protocols); a mapped folder is never ours, even
+ * where mod_dir would redirect to it (R4a). The sub-request lives as long as r: settings out of a .htaccess lie in its
+ * pool. */
 static int look_up(iipd_request *q, const char *path, request_rec **sub)
 {
     request_rec *r = q->r, *found;
@@ -240,7 +241,7 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
             apr_table_setn(r->err_headers_out, "Location", place);
         return found->status;
     }
-    if (!found->handler || strcmp(found->handler, r->handler))
+    if (!found->handler || (root ? strcmp(found->handler, r->handler) != 0 : !iip_protocol_find(found->handler)))
         return HTTP_NOT_FOUND;
     iip_settings_effective(&q->set, iipd_settings(found));
     iip_settings_limits(&q->lim, &q->set);

@@ -4,6 +4,7 @@
 #include "iiif.h"
 #include "accept.h"
 #include "json.h"
+#include "name.h"
 #include "path.h"
 #include <apr_strings.h>
 #include <inttypes.h>
@@ -12,7 +13,6 @@
 #define PARTS        4  /* region, size, rotation, quality.format */
 #define MAX_SEGMENTS 48 /* the parts and a name that is refused for its length, not cut */
 #define FRACTION     12 /* decimal places that count */
-#define MAX_PART     64 /* of a page's scale (R51) */
 #define MAX_REAL     32 /* characters of one (spec/security.md section 4) */
 
 const char *const iip_iiif_context[4] = {NULL, "http://library.stanford.edu/iiif/image-api/1.1/context.json",
@@ -271,37 +271,9 @@ static const char *parse_parts(const context *c, const char *const *seg, iip_req
 
 /* ---- the path ---- */
 
-typedef struct {
-    const char *at;
-    size_t length;
-} span;
-
-/* The last segments of a raw path, at most PARTS, in order. Their number. */
-static int last_segments(const char *path, span seg[PARTS])
-{
-    const char *end = path + strlen(path);
-    int n = 0;
-
-    while (n < PARTS) {
-        const char *start;
-
-        while (end > path && end[-1] == '/')
-            end--;
-        for (start = end; start > path && start[-1] != '/'; start--)
-            ;
-        if (start == end)
-            break;
-        memmove(seg + 1, seg, (PARTS - 1) * sizeof *seg);
-        seg[0] = (span){start, (size_t)(end - start)};
-        end = start;
-        n++;
-    }
-    return n;
-}
-
 /* 1 if they were meant for an image request, whether it is a good one or not (R4): at least two of the four parts are
  * those of some version, or the last one is a quality with a suffix. */
-static int looks_like_image(const span *seg, int n)
+static int looks_like_image(const iip_segment *seg, int n)
 {
     char text[256]; /* no part is as long */
     iip_request rq;
@@ -335,9 +307,9 @@ static int is_info(const char *segment)
 /* mapped: what is left of a path in front of the parts is a name that httpd looks up. */
 static size_t iiif_tail(const char *path)
 {
-    span seg[PARTS];
+    iip_segment seg[PARTS];
     size_t length = strlen(path);
-    int n = last_segments(path, seg), from = 0;
+    int n = iip_path_last(path, seg, PARTS), from = 0;
 
     if (n == 0 || path[length - 1] == '/')
         return 0;
@@ -348,24 +320,6 @@ static size_t iiif_tail(const char *path)
     while (seg[from].at > path && seg[from].at[-1] == '/')
         seg[from].at--;
     return length - (size_t)(seg[from].at - path);
-}
-
-/* Decodes segments, puts the slashes back: NULL if that is no name to look for (R9). */
-static const char *read_name(const iip_input *in, const char *const *seg, int n, apr_pool_t *p)
-{
-    const iip_root *root = in->set->root;
-    const char *name = NULL;
-
-    for (int i = 0; i < n; i++) {
-        const char *s = iip_path_decode(seg[i], strlen(seg[i]), p);
-
-        if (!s)
-            return NULL;
-        name = name ? apr_pstrcat(p, name, "/", s, NULL) : s;
-    }
-    if (name && root && root->absolute)
-        name = iip_path_below(root->path, name);
-    return name && iip_path_good(name) ? name : NULL;
 }
 
 /* The query means nothing but a wish to save the answer (R5, R48). */
@@ -390,7 +344,7 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
     int info = n > least && !slash && (literal || n == least + 1) && is_info(seg[n - 1]);
     int image = !info && !slash && (literal ? n >= least + PARTS : n == least + PARTS);
     iip_limits lim;
-    span last[PARTS];
+    iip_segment last[PARTS];
 
     iip_settings_limits(&lim, in->set);
     *want = info ? IIP_WANT_INFO : IIP_WANT_IMAGE;
@@ -401,7 +355,7 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
         context c = {iip_iiif_version(in, info), iip_limits_grow(&lim), in->accept};
 
         n -= info ? 1 : PARTS;
-        if (!in->mapped && !(rq->name = read_name(in, seg, n, p)))
+        if (!in->mapped && !(rq->name = iip_name_read(in, seg, n, p)))
             return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
         if (info || !(wrong = parse_parts(&c, seg + n, rq, p)))
             return IIP_OK;
@@ -410,9 +364,9 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
         n += PARTS;
     }
     /* A name, a name with literal slashes, or too few or too many parts (R4) */
-    image = n > least && (literal || in->mapped) && looks_like_image(last, last_segments(in->path, last));
+    image = n > least && (literal || in->mapped) && looks_like_image(last, iip_path_last(in->path, last, PARTS));
     if (n == least || literal) {
-        rq->name = in->mapped ? NULL : read_name(in, seg, n, p);
+        rq->name = in->mapped ? NULL : iip_name_read(in, seg, n, p);
         if (in->mapped || rq->name) {
             *want = slash && !image ? IIP_WANT_MOVED : IIP_WANT_BARE;
             if (!image)
@@ -421,43 +375,6 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
             image = image && wrong; /* else a name refused */
     }
     return image ? iip_refuse(e, IIP_E_SYNTAX, wrong) : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-}
-
-/* ---- pages (R51) ---- */
-
-/* A positive number as it is written in one way only, up to the end of the text or to *end. 0: it is none. */
-static int64_t read_ordinal(const char *s, const char **end)
-{
-    int64_t n;
-
-    *end = *s == '0' ? NULL : read_digits(s, 9, &n);
-    return *end ? n : 0;
-}
-
-static const char *iiif_page(const iip_input *in, iip_request *rq, const char *name, apr_pool_t *p)
-{
-    const char delimiter = IIP_DELIMITERS[in->set->delimiter], *last, *end;
-    iip_pair part = {0, 0};
-    int64_t page;
-
-    if (!delimiter || !(last = strrchr(name, delimiter)))
-        return NULL;
-    page = read_ordinal(last + 1, &end);
-    if (end && *end == ':') {
-        part.a = page;
-        part.b = read_ordinal(end + 1, &end);
-        if (!end || *end || part.a > part.b || part.b > MAX_PART)
-            return NULL;
-        name = apr_pstrmemdup(p, name, (size_t)(last - name));
-        if (!(last = strrchr(name, delimiter)))
-            return NULL;
-        page = read_ordinal(last + 1, &end);
-    }
-    if (!end || *end || last == name || last[-1] == '/')
-        return NULL;
-    rq->page = (int)page - 1;
-    rq->part = part;
-    return apr_pstrmemdup(p, name, (size_t)(last - name));
 }
 
 /* ---- what is answered beside pixels ---- */
@@ -525,22 +442,18 @@ static const char *iiif_redirect(const iip_input *in, const iip_request *rq, iip
     return apr_pstrcat(p, iip_iiif_id(in, rq, p), want == IIP_WANT_MOVED ? "" : "/info.json", NULL);
 }
 
-/* What is not found says no more than that, so that refused and missing names look alike (spec/security.md section 5).
- */
 static const char *iiif_complain(const iip_input *in, const iip_error *e, const char **mime, apr_pool_t *p)
 {
-    const char *part = e->status == IIP_E_NOT_FOUND ? NULL : e->part;
-    const char *line = apr_pstrcat(p, part ? part : "", part ? ": " : "", iip_status_text(e->status), NULL);
     iip_json j;
 
     if (!iip_accept_json(in->accept)) {
         *mime = "text/plain";
-        return apr_pstrcat(p, line, "\n", NULL);
+        return apr_pstrcat(p, iip_complaint(e, p), "\n", NULL);
     }
     *mime = "application/json";
     iip_json_init(&j, p);
     iip_json_object(&j, NULL);
-    iip_json_string(&j, "error", line);
+    iip_json_string(&j, "error", iip_complaint(e, p));
     iip_json_end(&j);
     return iip_json_text(&j);
 }
@@ -554,6 +467,6 @@ const iip_protocol iip_protocol_iiif = {
     .complain = iiif_complain,
     .link = iiif_link,
     .redirect = iiif_redirect,
-    .page = iiif_page,
+    .page = iip_name_page,
     .tail = iiif_tail,
 };

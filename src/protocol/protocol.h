@@ -8,7 +8,8 @@ typedef struct {
     const char *path;   /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind
                            the file, "" if nothing */
     int mapped;         /* httpd mapped the file */
-    const char *query;  /* NULL if none */
+    const char *query;  /* NULL if none; of a POST: the form */
+    const char *before; /* raw commands of IIP in front of the one that led here (become()), NULL: none */
     const char *accept; /* Accept header, NULL if none */
     const char *base_url; /* of the Location (or the folder), no trailing slash: id = base_url / encoded identifier */
     const char *ident;    /* mapped: the file's own name; else NULL and the parser fills rq->name */
@@ -30,6 +31,14 @@ typedef struct iip_protocol {
      * protocol: returns the error, but with *want = IIP_WANT_BARE and rq->name = the whole path when that may still be
      * the name of a picture; the caller looks before it lets the error out (spec/iiif.md R4). */
     iip_status (*parse)(const iip_input *in, iip_request *rq, iip_want *want, apr_pool_t *p, iip_error *e);
+    /* MAY be NULL. For a query that is another protocol's whole request (iip-handler: IIIF=, DeepZoom=, Zoomify=):
+     * makes path, before and base_url of *in those of that protocol, and returns it; else NULL. Called before parse().
+     */
+    const struct iip_protocol *(*become)(iip_input *in, apr_pool_t *p);
+    /* MAY be NULL. The picture is known now: makes of rq->asked (levels, tiles, fractions) the region and size, and
+     * drops what the picture does not have. For IIP_WANT_IMAGE, before iip_request_resolve(). */
+    iip_status (*place)(const iip_input *in, iip_request *rq, const iip_info *info, const iip_limits *lim,
+                        apr_pool_t *p, iip_error *e);
     /* Text answer (info.json) for IIP_WANT_INFO. vary: NULL or the header's value. */
     iip_status (*describe)(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                            const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,

@@ -46,11 +46,29 @@ iip_transform *iip_transform_make(const iip_info *info);
 void iip_transform_free(void *transform);
 size_t iip_transform_size(const iip_transform *t); /* bytes it holds */
 
+/* histogram.c: of the values of a picture's smallest level (spec/iip.md 6.6): the mean of the colours of each pixel as
+ * 0..255 of the range. */
+typedef struct {
+    int64_t count[256];
+    int first, last;          /* bins that are not empty; 0 and 255 if all are */
+    int threshold;            /* Otsu's: values from this on are white */
+    unsigned char equal[256]; /* a value through the sums */
+} iip_histogram;
+/* Counts from the level at `level`. Reads rows like the pipeline, charged to b. */
+iip_status iip_histogram_make(iip_histogram *h, const iip_info *info, iip_fetch_fn *fetch, void *ctx, iip_budget *b,
+                              apr_pool_t *p, iip_error *e);
+
+/* What a request needs besides its picture, each NULL where it does not. They live as long as the pipeline. */
+typedef struct {
+    const iip_transform *colours;   /* iip_request_icc() is IIP_ICC_CONVERT */
+    const iip_histogram *histogram; /* iip_request_counts() */
+} iip_aids;
+
 /* Builds the chain for a resolved request: top delivers exactly what enc takes (sample, 1/3 bands, or 2/4 where it
- * takes alpha), turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: alpha is kept. t: where
- * iip_request_icc() is IIP_ICC_CONVERT, else NULL. */
+ * takes alpha), turned, canvas size in top->shape. Memory from p, charged to b. enc NULL: alpha is kept. aids NULL:
+ * none is needed. */
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
-                              const iip_transform *t, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
+                              const iip_aids *aids, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
                               iip_error *e);
 
 /* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is
@@ -59,8 +77,8 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
 iip_stage_t *iip_stage_level(const iip_rect *cover, int level, const iip_info *info, iip_fetch_fn *fetch, void *ctx,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
 /* colour.c: any space and sample to grey or RGB of 8 bits, alpha kept; or of another sample: U16 from what is wider
- * than 8 bits, U32 from 32 bits, F32 from floats, whose values then stay what they are. inks: CMYK stays. Integers are
- * left-aligned in their samples; of a multiband picture the first three bands are taken, or the first. */
+ * than 8 bits, U32 from 32 bits, F32 from floats, whose values then stay what they are. inks: CMYK stays. Integers take
+ * all the range of their samples; of a multiband picture the first three bands are taken, or the first. */
 iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_sample sample, int inks, iip_budget *b,
                               apr_pool_t *p, iip_error *e);
 /* profile.c: the colours of t's profile, as iip_stage_colour() makes them of its picture (8 bits from 8 bits, else 16;
@@ -71,8 +89,13 @@ iip_stage_t *iip_stage_profile(iip_stage_t *up, const iip_transform *t, iip_samp
  * of the window are its own: nothing bleeds in from outside. U8, U16, U32, F32, as all from here on. */
 iip_stage_t *iip_stage_scale(iip_stage_t *up, const iip_window *win, int64_t w, int64_t h, int filter, int alpha,
                              iip_budget *b, apr_pool_t *p, iip_error *e);
-/* tone.c: one operation, in place where the number of bands stays. */
-iip_stage_t *iip_stage_op(iip_stage_t *up, const iip_op *op, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);
+/* process.c: the operations before IIP_OP_SCALED, on floats, to 8 bits of one band or three, and alpha. own: up's
+ * samples are the picture's own, all bands of them; else RGB or grey made of them. h: for IIP_OP_STRETCH. */
+iip_stage_t *iip_stage_process(iip_stage_t *up, const iip_request *rq, const iip_info *info, int own,
+                               const iip_histogram *h, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);
+/* tone.c: one of the operations from IIP_OP_SCALED on, in place. */
+iip_stage_t *iip_stage_op(iip_stage_t *up, const iip_op *op, const iip_histogram *h, int alpha, iip_budget *b,
+                          apr_pool_t *p, iip_error *e);
 /* rotate.c: mirror, quarter turns, any angle (adds alpha, transparent corners). */
 iip_stage_t *iip_stage_mirror(iip_stage_t *up, iip_budget *b, apr_pool_t *p, iip_error *e);
 iip_stage_t *iip_stage_rotate(iip_stage_t *up, double degrees, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);

@@ -7,9 +7,11 @@
 #include <string.h>
 
 enum {
-    STRIP = 16,  /* rows handed on at once */
-    RING = 16,   /* source rows held for an area filter; the others never need more than 13 */
-    BLOCK = 1024 /* samples mixed at a time: their sums stay in the nearest cache */
+    STRIP = 16,   /* rows handed on at once */
+    RING = 16,    /* source rows held for an area filter; the others never need more than 13 */
+    BLOCK = 1024, /* samples mixed at a time: their sums stay in the nearest cache */
+    PART = 16,    /* weights asked of a filter at once */
+    SWEEP = 4     /* rows shrunk sideways at once: weights are loaded once for them */
 };
 
 /* ---- filters and their weights ---- */
@@ -20,20 +22,23 @@ typedef struct filter filter;
 typedef struct {
     const filter *kind;
     double origin, step;
+    double sine, cosine; /* of a Lanczos window's angle from one pixel to the next */
     int64_t lo, hi;
     size_t most; /* bound of the taps of an output pixel */
 } axis;
 
 struct filter {
-    double (*at)(double d, double step); /* weight of a pixel whose centre is d away */
-    double (*reach)(double step);        /* farthest d with a weight */
+    void (*weigh)(const axis *a, double d, size_t n, double *w); /* n pixels whose centres are d, d + 1, ... away */
+    double (*reach)(double step);                                /* farthest d with a weight */
 };
 
-static double area_at(double d, double step)
+static void area_weigh(const axis *a, double d, size_t n, double *w)
 {
-    double from = fmax(d - 0.5, -step / 2), to = fmin(d + 0.5, step / 2);
+    for (size_t k = 0; k < n; k++, d++) {
+        double from = fmax(d - 0.5, -a->step / 2), to = fmin(d + 0.5, a->step / 2);
 
-    return to > from ? to - from : 0;
+        w[k] = to > from ? to - from : 0;
+    }
 }
 
 static double area_reach(double step)
@@ -46,9 +51,10 @@ static double triangle_reach(double step)
     return fmax(step, 1);
 }
 
-static double triangle_at(double d, double step)
+static void triangle_weigh(const axis *a, double d, size_t n, double *w)
 {
-    return fmax(0, 1 - fabs(d) / triangle_reach(step));
+    for (size_t k = 0; k < n; k++, d++)
+        w[k] = fmax(0, 1 - fabs(d) / triangle_reach(a->step));
 }
 
 static double lanczos_reach(double step)
@@ -56,19 +62,29 @@ static double lanczos_reach(double step)
     return 3 * fmax(step, 1);
 }
 
-static double lanczos_at(double d, double step)
+static double lanczos_angle(double step)
 {
-    double t = M_PI / 3 * d / fmax(step, 1), s;
-
-    if (fabs(t) < 1e-9)
-        return 1;
-    s = sin(t); /* and sin(3t) = 3s - 4s^3 */
-    return fabs(t) < M_PI ? s * s * (3 - 4 * s * s) / (3 * t * t) : 0;
+    return M_PI / 3 / fmax(step, 1);
 }
 
-static const filter area = {area_at, area_reach};
-static const filter triangle = {triangle_at, triangle_reach};
-static const filter lanczos = {lanczos_at, lanczos_reach};
+/* sinc(3t) sinc(t), where sin(3t) = 3s - 4s^3; t grows evenly, so s is turned on instead of asked for each time. */
+static void lanczos_weigh(const axis *a, double d, size_t n, double *w)
+{
+    const double angle = lanczos_angle(a->step);
+    double s = sin(angle * d), c = cos(angle * d);
+
+    for (size_t k = 0; k < n; k++, d++) {
+        double t = angle * d, next = s * a->cosine + c * a->sine;
+
+        w[k] = fabs(t) < 1e-9 ? 1 : fabs(t) < M_PI ? s * s * (3 - 4 * s * s) / (3 * t * t) : 0;
+        c = c * a->cosine - s * a->sine;
+        s = next;
+    }
+}
+
+static const filter area = {area_weigh, area_reach};
+static const filter triangle = {triangle_weigh, triangle_reach};
+static const filter lanczos = {lanczos_weigh, lanczos_reach};
 
 static void axis_set(axis *a, double at, double len, int64_t have, int64_t size, int interpolate)
 {
@@ -77,26 +93,32 @@ static void axis_set(axis *a, double at, double len, int64_t have, int64_t size,
     iip_cover(at, len, have, &a->lo, &a->hi);
     a->kind = a->step >= 2 ? &area : interpolate == IIP_INTERPOLATE_BILINEAR ? &triangle : &lanczos;
     a->most = (size_t)ceil(2 * a->kind->reach(a->step)) + 1;
+    a->sine = sin(lanczos_angle(a->step));
+    a->cosine = cos(lanczos_angle(a->step));
 }
 
 /* Weights of output pixel i for the source pixels from *first on; their number. Taps that fall outside are given to the
  * pixel at the edge; ends of no weight are left off, so that a copy has a single tap. w: room for most. */
 static size_t axis_taps(const axis *a, int64_t i, float *w, int64_t *first)
 {
-    double centre = a->origin + ((double)i + 0.5) * a->step, reach = a->kind->reach(a->step), sum = 0;
+    double centre = a->origin + ((double)i + 0.5) * a->step, reach = a->kind->reach(a->step), sum = 0, part[PART];
     int64_t from = (int64_t)ceil(centre - reach - 0.5), to = (int64_t)floor(centre + reach - 0.5), base;
     size_t n = 0, skip = 0;
     float small;
 
     base = from < a->lo ? a->lo : from >= a->hi ? a->hi - 1 : from;
     memset(w, 0, a->most * sizeof *w);
-    for (int64_t j = from; j <= to; j++) {
-        int64_t at = j < a->lo ? a->lo : j >= a->hi ? a->hi - 1 : j;
-        double v = a->kind->at((double)j + 0.5 - centre, a->step);
+    for (int64_t j = from; j <= to;) {
+        int64_t m = to - j + 1 < PART ? to - j + 1 : PART;
 
-        w[at - base] += (float)v;
-        sum += v;
-        n = (size_t)(at - base) + 1;
+        a->kind->weigh(a, (double)j + 0.5 - centre, (size_t)m, part);
+        for (int64_t k = 0; k < m; k++, j++) {
+            int64_t at = j < a->lo ? a->lo : j >= a->hi ? a->hi - 1 : j;
+
+            w[at - base] += (float)part[k];
+            sum += part[k];
+            n = (size_t)(at - base) + 1;
+        }
     }
     for (size_t k = 0; k < n; k++)
         w[k] = (float)(w[k] / sum);
@@ -246,54 +268,65 @@ typedef struct {
     float *w;
 } columns;
 
-/* Four lanes from where a pixel begins: those past its bands are its neighbour's and are overwritten by that one's own.
- */
+/* A pixel of two rows, four lanes each: those past its bands are its neighbour's and are overwritten by that one's own.
+ * Wider vectors are taken apart in memory by the compiler where the processor has none. */
+enum { LANES = 8 };
 #ifdef IIP_PLAIN_C
 typedef struct {
-    float v[4];
+    float v[LANES];
 } lanes;
 static inline void lanes_add(lanes *sum, float w, const float *px)
 {
-    for (int c = 0; c < 4; c++)
+    for (int c = 0; c < LANES; c++)
         sum->v[c] += w * px[c];
 }
-#define LANE(s, i) (s).v[i]
 #else
-typedef float lanes __attribute__((vector_size(16)));
-typedef float lanes_at __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+typedef float lanes_at __attribute__((vector_size(LANES * sizeof(float)), may_alias));
 #define lanes_add(sum, w, px) (*(sum) += (w) * *(const lanes_at *)(px))
-#define LANE(s, i)            (s)[i]
 #endif
 
-IIP_HOT static void across_pixels(float *restrict out, const float *restrict row, const columns *col, size_t n,
-                                  size_t bands)
+/* A row's pixels into their lanes of the sheet. */
+IIP_HOT static void spread(float *restrict sheet, const float *restrict row, size_t n, size_t bands)
+{
+    for (size_t i = 0; i < n; i++, sheet += 2 * LANES, row += bands)
+        memcpy(sheet, row, 4 * sizeof *sheet);
+}
+
+/* The four rows of a sheet; their answers are stride apart. */
+IIP_HOT static void across_pixels(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
+                                  size_t n, size_t bands)
 {
     const float *w = col->w;
 
     for (size_t i = 0; i < n; i++, out += bands) {
-        const float *px = row + (size_t)col->first[i] * bands;
-        lanes sum = {0};
+        const float *px = sheet + (size_t)col->first[i] * 2 * LANES;
+        lanes upper = {0}, lower = {0};
 
-        for (size_t k = 0; k < col->taps; k++, px += bands)
-            lanes_add(&sum, *w++, px);
-        memcpy(out, &sum, sizeof sum);
+        for (size_t k = 0; k < col->taps; k++, w++, px += 2 * LANES) {
+            lanes_add(&upper, *w, px);
+            lanes_add(&lower, *w, px + LANES);
+        }
+        memcpy(out, &upper, 4 * sizeof *out);
+        memcpy(out + stride, (const float *)&upper + 4, 4 * sizeof *out);
+        memcpy(out + 2 * stride, &lower, 4 * sizeof *out);
+        memcpy(out + 3 * stride, (const float *)&lower + 4, 4 * sizeof *out);
     }
 }
 
-/* One band: four taps at a time, weights padded to a multiple of four. */
-IIP_HOT static void across_grey(float *restrict out, const float *restrict row, const columns *col, size_t n,
-                                size_t bands)
+/* One row of one band: four taps at a time, weights padded to a multiple of four. */
+IIP_HOT static void across_grey(float *restrict out, const float *restrict row, const columns *col, size_t n)
 {
     const float *w = col->w;
 
     for (size_t i = 0; i < n; i++) {
         const float *px = row + col->first[i];
-        lanes sum = {0};
+        float sum[4] = {0};
 
         for (size_t k = 0; k < col->taps; k += 4, px += 4, w += 4)
             for (int c = 0; c < 4; c++)
-                LANE(sum, c) += w[c] * px[c];
-        out[i] = (LANE(sum, 0) + LANE(sum, 2)) + (LANE(sum, 1) + LANE(sum, 3));
+                sum[c] += w[c] * px[c];
+        out[i] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
     }
 }
 
@@ -334,12 +367,13 @@ typedef struct {
     int alpha;
     axis x, y;
     columns col;
-    void (*across)(float *restrict, const float *restrict, const columns *, size_t, size_t);
     iip_raster ring; /* source row y is in slot y % ring.h, columns x.lo to x.hi; weighed floats if there is alpha */
     int64_t have;    /* source rows seen */
     float *taps;     /* of one output row */
     float *mixed;    /* one row, as wide as the source's window */
-    float *line;     /* one row, as wide as the output */
+    float *sheet;    /* a sweep of them side by side; NULL for one band */
+    float *line;     /* a sweep of rows as wide as the output */
+    size_t line_stride;
     iip_raster strip;
     int64_t done; /* output rows */
     iip_budget *budget;
@@ -409,24 +443,35 @@ static iip_status resample_next(iip_stage_t *base, int64_t max_rows, iip_raster 
         out->h = max_rows;
     if (out->h > base->shape.h - s->done)
         out->h = base->shape.h - s->done;
-    for (int64_t y = 0; y < out->h; y++, s->done++) {
-        if ((rv = resample_mix(s, s->done, e)) != IIP_OK)
-            return rv;
-        s->across(s->line, s->mixed, &s->col, w, bands);
-        if (s->alpha)
-            unweigh(s->line, w, bands, s->kernel->top * 1e-6f);
-        s->kernel->store(s->line, out->px + (size_t)y * out->stride, w * bands);
+    for (int64_t y = 0, n; y < out->h; y += n) {
+        n = !s->sheet ? 1 : out->h - y < SWEEP ? out->h - y : SWEEP;
+        for (int64_t r = 0; r < n; r++, s->done++) {
+            if ((rv = resample_mix(s, s->done, e)) != IIP_OK)
+                return rv;
+            if (s->sheet)
+                spread(s->sheet + 4 * r, s->mixed, (size_t)s->ring.w, bands);
+        }
+        if (s->sheet)
+            across_pixels(s->line, s->line_stride, s->sheet, &s->col, w, bands);
+        else
+            across_grey(s->line, s->mixed, &s->col, w);
+        for (int64_t r = 0; r < n; r++) {
+            float *line = s->line + (size_t)r * s->line_stride;
+
+            if (s->alpha)
+                unweigh(line, w, bands, s->kernel->top * 1e-6f);
+            s->kernel->store(line, out->px + (size_t)(y + r) * out->stride, w * bands);
+        }
     }
     return IIP_OK;
 }
 
-static float *floats(size_t w, size_t bands, iip_budget *b, apr_pool_t *p, iip_error *e)
+static float *floats(size_t n, iip_budget *b, apr_pool_t *p, iip_error *e)
 {
-    size_t n = (w * bands + 4) * sizeof(float); /* four lanes are read and written at the last pixel */
-    float *f = iip_budget_alloc(b, n, p, e);
+    float *f = iip_budget_alloc(b, n * sizeof *f, p, e);
 
     if (f)
-        memset(f, 0, n);
+        memset(f, 0, n * sizeof *f);
     return f;
 }
 
@@ -443,7 +488,6 @@ iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t 
     s->base.shape.h = h;
     s->kernel = &kernels[up->shape.sample];
     s->alpha = alpha;
-    s->across = bands == 1 ? across_grey : across_pixels;
     s->budget = b;
     axis_set(&s->x, win->x, win->w, up->shape.w, w, interpolate);
     axis_set(&s->y, win->y, win->h, up->shape.h, h, interpolate);
@@ -451,13 +495,15 @@ iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t 
     s->ring.h = s->y.most < RING ? (int64_t)s->y.most : RING;
     if (alpha)
         s->ring.sample = IIP_F32;
+    s->line_stride = (size_t)w * bands + 4; /* four lanes are written at the last pixel */
     s->strip = s->base.shape;
     s->strip.h = h < STRIP ? h : STRIP;
     if (columns_set(&s->col, &s->x, w, bands == 1, b, p, e) != IIP_OK || iip_stage_rows(&s->ring, b, p, e) != IIP_OK ||
         iip_stage_rows(&s->strip, b, p, e) != IIP_OK ||
         !(s->taps = iip_budget_alloc(b, s->y.most * sizeof(float), p, e)) ||
-        !(s->mixed = floats((size_t)s->ring.w + s->col.taps, bands, b, p, e)) ||
-        !(s->line = floats((size_t)w, bands, b, p, e)))
+        !(s->mixed = floats(((size_t)s->ring.w + s->col.taps) * bands + 4, b, p, e)) ||
+        (bands > 1 && !(s->sheet = floats(((size_t)s->ring.w + s->col.taps) * 2 * LANES, b, p, e))) ||
+        !(s->line = floats(s->line_stride * SWEEP, b, p, e)))
         return NULL;
     return &s->base;
 }

@@ -4,11 +4,13 @@
  *
  *   iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t]
  *   iip -D          the table of directives as Markdown, for the README
+ *   iip check ...   what pictures cost, and what makes them cheap: check.c
  *
  * Ends with 0 only if every answer was below 400. No network, no httpd. */
 #include "serve.h"
 #include "path.h"
 #include "protocol/protocol.h"
+#include "tool/tool.h"
 #include <apr_general.h>
 #include <apr_getopt.h>
 #include <apr_strings.h>
@@ -68,7 +70,7 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
     const iip_info *info;
     const char *file;
     iip_blob *hold;
-    char line[IIP_LINE_MAX];
+    char *line;
     size_t len;
     apr_time_t t0 = apr_time_now();
     iip_error look;
@@ -100,7 +102,8 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
 
         if ((rv = proto->describe(in, &rq, info, &t->lim, &body, &mime, &vary, &link, p, e)) == IIP_OK)
             text(a, 200, mime, body);
-    } else if ((rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
+    } else if ((!proto->place || (rv = proto->place(in, &rq, info, &t->lim, p, e)) == IIP_OK) &&
+               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
         a->status = 200;
         a->mime = iip_encoder_find(rq.format)->mime;
         if (iip_request_streams(&rq)) {
@@ -109,7 +112,9 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
             rv = iip_serve_stream(t->sv, &rq, info, src, &t->lim, b, p, &k.sink, e);
             a->len = k.len;
         } else {
-            len = iip_request_line(&rq, line, sizeof line);
+            len = iip_request_room(&rq);
+            line = apr_palloc(p, len);
+            len = iip_request_line(&rq, line, len);
             rv = iip_serve_image(t->sv, &rq, line, len, info, src, &t->lim, b, p, &a->blob, e);
             if (rv == IIP_OK) {
                 a->body = a->blob->data;
@@ -199,8 +204,8 @@ static const char *set_by_name(tool *t, iip_server_settings *server, const char 
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t] < requests\n       iip -D\n");
+    fprintf(stderr, "usage: iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t] < requests\n       iip -D\n"
+                    "       iip check [--json] PATH...\n");
     return 2;
 }
 
@@ -220,6 +225,8 @@ int main(int argc, const char *const *argv)
     apr_status_t rv;
 
     apr_app_initialize(&argc, &argv, NULL);
+    if (argc > 1 && !strcmp(argv[1], "check"))
+        return iip_check(argc - 1, argv + 1);
     apr_pool_create(&p, NULL);
     iip_settings_init(p);
     iip_settings_unset(&t.set);

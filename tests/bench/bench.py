@@ -106,11 +106,22 @@ def iiif(tile):
     return f'{x},{y},{w},{h}/{math.ceil(w / scale)},{math.ceil(h / scale)}/0/default.jpg'
 
 
+def deepzoom(tile):
+    scale, column, row = tile
+    return f'_files/{math.ceil(math.log2(max(WALL))) - round(math.log2(scale))}/{column}_{row}.jpg'
+
+
+def zoomify(tile):
+    scale, column, row = tile
+    return f'/TileGroup0/{math.ceil(math.log2(max(WALL) / TILE)) - round(math.log2(scale))}-{column}-{row}.jpg'
+
+
 # --- sides -----------------------------------------------------------------------------------------------------------
 
 def ours(pictures, *more):
     lines = '\n'.join(more)
-    return f'{lines}\n<Location "/iiif">\nSetHandler iiif-handler\nIIPRoot {pictures}\n</Location>\n'
+    places = (f'<Location "/{p}">\nSetHandler {p}-handler\nIIPRoot {pictures}\n</Location>\n' for p in ('iiif', 'deepzoom', 'zoomify'))
+    return f'{lines}\n{"".join(places)}'
 
 
 def iipsrv(pictures, run, cache):
@@ -347,9 +358,12 @@ def main():
         plain = ['/tiles/{}-{}-{}.jpg'.format(*t) for t in tiles]
         static = start(stack, run, 'static', lambda folder: f'DocumentRoot {files}\n', (), None)
         thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
+        others = (('DeepZoom', '/deepzoom/jpeg.tif', deepzoom), ('Zoomify', '/zoomify/jpeg.tif', zoomify))
         works = [
             Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
                  {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer('warm', 10), jpeg)}),
+            *(Work(f'warm tile, {name}', f'the same tiles by {name}.',
+                   {'static': (static, plain), 'mod_iip': (mod_iip(name), [path + of(t) for t in tiles])}) for name, path, of in others),
             Work('cold tile, JPEG', f'the {len(whole)} tiles of that session that lie whole in the pyramid, with `IIPCacheSize 0 0`: each is read '
                  'from it and passed through (the file is in the page cache; iipsrv without its cache).',
                  {'static': (static, [plain[i] for i in whole]), **cold('cold', [jpeg[i] for i in whole])}),

@@ -86,6 +86,8 @@ async function play(browser, scenario) {
         await page.mouse.wheel(0, 5000);
       } else if (what === 'click') {
         await page.locator(at[0]).first().click();
+      } else if (what === 'choose') {
+        await page.locator(at[0]).selectOption(at[1]);
       }
       box = await keep(what);
     }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a viewer must have done, from the record that drive.js wrote and the photographs themselves."""
+import re
 import urllib.parse
 
 import numpy
@@ -8,6 +9,7 @@ from PIL import Image
 Image.MAX_IMAGE_PIXELS = None
 GRID = (60, 42)  # screenshot and photograph are compared at this size: what the eye sees, not how a browser resamples
 BLANK = 100      # a gray photograph shows some 200 colours, an empty viewer with a message on it a handful
+TILE = re.compile(r'/0/default\.jpg$|_files/\d+/\d+_\d+\.jpg$|/TileGroup\d+/\d+-\d+-\d+\.jpg$|[?&]JTL=\d+,\d+$')
 APART = 8.0      # mean difference of levels allowed there; another part of the picture gives 30 and more
 
 
@@ -30,9 +32,8 @@ def loaded(record, origin):
 
 
 def images(record, stage=None):
-    """The pictures that came, as IIIF image requests."""
-    return [r['url'] for r in record['requests'] if r['status'] == 200 and r['url'].endswith('/0/default.jpg')
-            and stage in (None, r['stage'])]
+    """The pictures that came, whatever protocol they were asked for by."""
+    return [r['url'] for r in record['requests'] if r['status'] == 200 and TILE.search(r['url']) and stage in (None, r['stage'])]
 
 
 def colours(path):

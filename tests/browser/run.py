@@ -26,6 +26,7 @@ JOURNEY = [['zoom', 0.4, 0.45, 8], ['pan', 0.7, 0.6, 0.4, 0.35]]
 VIEWERS = {  # what a screenshot is taken of
     'openseadragon': '#viewer', 'openlayers': '#viewer', 'leaflet': '#viewer', 'mirador': '.openseadragon-container',
 }
+PROTOCOLS = {'DeepZoom': '/deepzoom/', 'Zoomify': '/zoomify/'}  # that the gallery offers beside IIIF
 # viewer, Location, picture
 PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 'iiif2')] + [
     ('openseadragon', 'iiif', 'forest.tif'),
@@ -33,6 +34,11 @@ PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 
     ('openseadragon', 'iiif', 'leaf.jpg'),
     ('openseadragon', 'iiif2', 'archive%2Fpier.tif'),
     ('openseadragon', 'folder', 'planks.tif'),
+    ('openseadragon', 'deepzoom', 'wall.tif'),
+    ('openseadragon', 'deepzoom', 'cups.tif'),
+    ('openseadragon', 'zoomify', 'wall.tif'),
+    ('openseadragon', 'zoomify', 'archive%2Fpier.tif'),
+    ('openlayers', 'zoomify', 'wall.tif'),
 ]
 
 
@@ -103,6 +109,8 @@ def main():
             {'name': 'gallery', 'url': server.url + '/', 'shown': 'main', 'steps': [['scroll']]},
             {'name': 'gallery-open', 'url': server.url + '/', 'shown': 'body', 'steps': [['click', '.card >> nth=1'], *JOURNEY]},
             {'name': 'gallery-folder', 'url': server.url + '/folder/', 'shown': 'main', 'steps': []},
+            {'name': 'gallery-protocols', 'url': server.url + '/view.html#/iiif/boats.tif', 'shown': 'body',
+             'steps': [['choose', '#protocol', protocol] for protocol in PROTOCOLS]},
             {'name': 'control-refused', 'url': f'{server.url}/pages/openseadragon.html#/broken/wall.tif', 'shown': '#viewer', 'steps': JOURNEY},
             {'name': 'control-missing', 'url': f'{server.url}/pages/openseadragon.html#/iiif/none.tif', 'shown': '#viewer', 'steps': []},
         ]
@@ -150,6 +158,15 @@ def main():
         if len(images := judge.images(record)) < 12:
             complaints.append(f'only {len(images)} images asked for')
         verdict('gallery: a picture opens and zooms', complaints)
+    if 'gallery-protocols' in records:
+        record = records['gallery-protocols']
+        complaints = judge.loaded(record, server.url)
+        for stage, protocol in enumerate(PROTOCOLS, 1):
+            if not any(PROTOCOLS[protocol] in url for url in judge.images(record, stage)):
+                complaints.append(f'no tile by {protocol}')
+            elif judge.colours(record['stages'][stage]['shot']) < judge.BLANK:
+                complaints.append(f'{protocol}: blank')
+        verdict('gallery: the same picture by other protocols', complaints)
     if 'control-refused' in records:
         record = records['control-refused']
         verdict('control: refused tiles are noticed', [] if any('403' in c for c in judge.loaded(record, server.url)) else ['not noticed'])

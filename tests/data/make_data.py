@@ -207,11 +207,14 @@ def own(out):
 
 
 def make(out):
+    import make_colour
+    import make_jp2
     import make_jpeg
     import make_matrix
     import make_tiff
 
-    for name, part in (("tiff", make_tiff), ("matrix", make_matrix), ("jpeg", make_jpeg)):
+    for name, part in (("tiff", make_tiff), ("matrix", make_matrix), ("jpeg", make_jpeg), ("jp2", make_jp2),
+                       ("colour", make_colour)):
         os.makedirs(os.path.join(out, name))
         part.make(os.path.join(out, name))
     own(out)
@@ -220,7 +223,7 @@ def make(out):
 def main():
     out = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "..", "..", "build", "data"))
     digest = hashlib.sha256()
-    for n in ("make_data.py", "make_tiff.py", "make_matrix.py", "make_jpeg.py"):
+    for n in ("make_data.py", "make_tiff.py", "make_matrix.py", "make_jpeg.py", "make_jp2.py", "make_colour.py"):
         with open(os.path.join(HERE, n), "rb") as f:
             digest.update(f.read())
     os.umask(0o022)

@@ -7,9 +7,11 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 
 import numpy as np
+from PIL import Image
 
 W, H = 301, 219
 
@@ -247,6 +249,74 @@ def compressions(put, folder):
             put(name, expect)
 
 
+class Coded(Dir):
+    """Blocks that some program has made: a list of bytes."""
+
+    def __init__(self, px, photometric, made, compression, **kw):
+        super().__init__(px, photometric, compression=compression, **kw)
+        self.made = made
+
+    def blocks(self, order):
+        return iter(self.made)
+
+
+def cut(px, w, h, edge=True):
+    """Tiles in their order; edge: those at the edges filled up."""
+    for y in range(0, px.shape[0], h):
+        for x in range(0, px.shape[1], w):
+            t = px[y:y + h, x:x + w]
+            yield np.pad(t, ((0, h - t.shape[0]), (0, w - t.shape[1]), (0, 0)), mode="edge") if edge else t
+
+
+def code_stream(px, sub=(1, 1), bits=8, opt=()):
+    """A JPEG 2000 code-stream of so many planes, without loss; of three the later two with fewer samples."""
+    h, w, n = px.shape
+    planes = [px[..., 0]] + [px[::sub[1], ::sub[0], i] for i in range(1, n)]
+    with tempfile.TemporaryDirectory() as d:
+        with open(d + "/a.raw", "wb") as f:
+            f.write(b"".join(np.ascontiguousarray(p).astype(">u2" if bits > 8 else "u1").tobytes() for p in planes))
+        by = ":".join(["1x1"] + ["%dx%d" % sub] * (n - 1))
+        subprocess.run(["opj_compress", "-i", d + "/a.raw", "-o", d + "/a.j2k", "-F", "%d,%d,%d,%d,u@%s" % (w, h, n, bits, by),
+                        *opt], check=True, stdout=subprocess.DEVNULL)
+        return open(d + "/a.j2k", "rb").read()
+
+
+def slides(put):
+    """As slide scanners write: tiles of JPEG 2000 (Aperio 33003, 33005), a thumbnail in the chain, label and overview behind."""
+    px = photo()
+    ycc = np.asarray(Image.fromarray(px).convert("YCbCr"))
+    t = dict(tile=(128, 128))
+
+    def jp2(name, a, comp, expect, photometric=RGB, edge=True, bits=8, planar=False, **kw):
+        parts = [a[..., i:i + 1] for i in range(a.shape[2])] if planar else [a]
+        made = [code_stream(c, bits=bits, **kw) for p in parts for c in cut(p, 128, 128, edge)]
+        put(name, expect, [Coded(a, photometric, made, comp, planar=planar, bits=bits, **t)])
+
+    full = ycc.copy()
+    full[..., 1:] = np.repeat(ycc[:, ::2, 1:], 2, 1)[:, :W]
+    jp2("jp2_33003", ycc, 33003, of_ycc(ycc), opt=["-mct", "0"])
+    jp2("jp2_33003_422", ycc, 33003, of_ycc(full), sub=(2, 1), opt=["-mct", "0"])
+    jp2("jp2_33005", px, 33005, px, opt=["-mct", "1"])
+    jp2("jp2_33005_cut", px, 33005, px, edge=False, opt=["-mct", "0", "-n", "3"])
+    jp2("jp2_33005_planar", px, 33005, px, planar=True)
+    jp2("jp2_34712_ycc", ycc, 34712, of_ycc(ycc), YCBCR, opt=["-mct", "0"])
+    jp2("jp2_34712_grey", gray(px)[..., None], 34712, gray(px), BLACK0)
+    deep = gray(px).astype(np.uint16)[..., None] * 16 + 5
+    jp2("jp2_34712_grey12", deep, 34712, np.round(deep[..., 0] * 65535.0 / 4095).astype(np.uint16), BLACK0, bits=12)
+    small, smaller = half(px), half(half(px))
+    label, macro = px[:100, :60].copy(), px[20:80, :210].copy()
+    put("slide", px, [Dir(px, RGB, compression=DEFLATE, tile=(64, 64)), Dir(smaller, RGB, compression=DEFLATE),
+                      Dir(small, RGB, compression=DEFLATE, tile=(64, 64)), Dir(smaller, RGB, compression=DEFLATE, tile=(64, 64)),
+                      Dir(label, RGB, tags={254: (4, [1])}), Dir(macro, RGB, tags={254: (4, [9])})])
+
+
+def of_ycc(a):
+    """Luma and chroma of all the range, ITU-R BT.601."""
+    y, cb, cr = [a[..., i].astype(float) - (128 if i else 0) for i in range(3)]
+    rgb = [y + 1.402 * cr, y - 0.114 * 1.772 / 0.587 * cb - 0.299 * 1.402 / 0.587 * cr, y + 1.772 * cb]
+    return np.clip(np.stack(rgb, -1) + 0.5, 0, 255).astype(np.uint8)
+
+
 def make(folder):
     """Writes all; returns the names of the files."""
     os.makedirs(folder, exist_ok=True)
@@ -260,6 +330,7 @@ def make(folder):
             expected[name] = expect
 
     layouts(put)
+    slides(put)
     compressions(put, folder)
     np.savez(os.path.join(folder, "expected.npz"), **expected)
     return names

@@ -125,6 +125,14 @@ Alias /openseadragon {parts["openseadragon"]}
     IIPRoot {parts["pictures"]}
     IIIFVersions 2
 </Location>
+<Location "/deepzoom">
+    SetHandler deepzoom-handler
+    IIPRoot {parts["pictures"]}
+</Location>
+<Location "/zoomify">
+    SetHandler zoomify-handler
+    IIPRoot {parts["pictures"]}
+</Location>
 <Directory {parts["www"]}/folder>
     AllowOverride FileInfo
 </Directory>
@@ -174,6 +182,11 @@ def look(server):
             expect('tile', service + '/512,256,256,256/256,/0/default.jpg', 'image/jpeg', jpeg)
             expect('edge tile', service + '/2048,1536,512,64/512,/0/default.jpg', 'image/jpeg', jpeg)
             expect('thumbnail', service + '/full/!400,400/0/default.jpg', 'image/jpeg', jpeg)
+    for name in map(lambda n: urllib.parse.quote(n, safe=''), PICTURES):
+        expect('description', f'/deepzoom/{name}.dzi', 'application/xml', lambda b: b'Overlap="0"' in b)
+        expect('tile', f'/deepzoom/{name}_files/10/1_1.jpg', 'image/jpeg', jpeg)
+        expect('description', f'/zoomify/{name}/ImageProperties.xml', 'application/xml', lambda b: b'NUMTILES=' in b)
+        expect('tile', f'/zoomify/{name}/TileGroup0/2-1-1.jpg', 'image/jpeg', jpeg)
     link.close()
     return failed
 
@@ -188,6 +201,8 @@ def announce(url):
         curl -o turned.jpg '{url}/iiif/archive%2Fpier.tif/square/600,/90/gray.jpg'
         curl {url}/iiif2/boats.tif/info.json
         curl {url}/folder/lake.jpg/info.json
+        curl {url}/deepzoom/boats.tif.dzi
+        curl {url}/zoomify/boats.tif/ImageProperties.xml
 
   Ctrl-C stops the server.
 ''', flush=True)

@@ -31,7 +31,7 @@ static void read_some(const iip_decoder *d, iip_reader_t *r, const iip_info *inf
     free(px);
 }
 
-static int fuzz_reader(const iip_decoder *d, const uint8_t *data, size_t n)
+static int __attribute__((unused)) fuzz_reader(const iip_decoder *d, const uint8_t *data, size_t n)
 {
     static apr_pool_t *root;
     const iip_limits lim = {.memory = 64 << 20, .deadline = apr_time_from_sec(5)};

@@ -176,6 +176,17 @@ def test_mapped(serve, folder, pages):
     assert s.get("/p/m.tif;2").status == 404, "only a file has bytes of its own"
 
 
+def test_slide(serve, data):
+    """As slide scanners write: levels in the chain, with the thumbnail between them; label and overview are pages."""
+    s = serve(location("/i"))
+    px = np.load(data + "/tiff/expected.npz")["slide"]
+    d = s.get("/i/tiff/slide.tif/info.json").json()
+    assert d["pages"] == 4 and [v["width"] for v in d["sizes"]] == [75, 150, 301]
+    for n, want in ((1, px), (2, half(half(px))), (3, px[:100, :60]), (4, px[20:80, :210])):
+        near(whole(s, "/i/tiff/slide.tif;%d" % n), want, 0, 0)
+    refused(s.get("/i/tiff/slide.tif;5/info.json"), 404, "not-found")
+
+
 def test_other_formats_have_one_page(serve, folder, data):
     shutil.copy(data + "/photo.jpg", folder + "/p.jpg")
     s = serve(location("/i", folder), fresh=True)

@@ -242,6 +242,8 @@ def in_eight_bits(name, a):
         return of_inks(a), 1, 4
     if a.dtype == np.uint16:
         return a / 257.0, 0.51, 1
+    if name.startswith("jp2_33003") or name.endswith("_ycc"):
+        return a, 0.1, 1  # luma and chroma to RGB, rounded
     if name == "float32":
         return (a.astype(float) + 2) / 7 * 255, 1, 1.5  # by its SMinSampleValue and SMaxSampleValue
     return a, 0, 0

@@ -23,7 +23,9 @@ static void tables(void **state)
     assert_string_equal(iip_encoder_find(IIP_FMT_JPEG)->mime, "image/jpeg");
     assert_ptr_equal(iip_encoder_find(IIP_FMT_PNG), iip_encoder_by_ext("png"));
     assert_null(iip_encoder_find(IIP_FMT_NONE));
-    assert_null(iip_encoder_find(IIP_FMT_JP2));
+    assert_null(iip_encoder_find(IIP_FMT_COUNT));
+    assert_string_equal(iip_encoder_find(IIP_FMT_JP2)->mime, "image/jp2");
+    assert_string_equal(iip_encoder_find(IIP_FMT_PDF)->mime, "application/pdf");
     assert_null(iip_encoder_by_ext("jpeg"));
     assert_null(iip_encoder_by_ext("JPG"));
     assert_null(iip_encoder_by_ext(""));

@@ -57,6 +57,9 @@ static void test_estimate(void **state)
     static const double turns[] = {0, 90, 180, 22.5};
     static const iip_sample samples[] = {IIP_U8, IIP_U16, IIP_F32};
     static const iip_format formats[] = {IIP_FMT_JPEG, IIP_FMT_PNG};
+    static const float matrix[2 + 16 * 4] = {16, 4}, kernel[26] = {5, 1}, light[] = {10, 20}, map[] = {3};
+    static const iip_op ops[] = {
+        {IIP_OP_SHADE, 2, light}, {IIP_OP_TWIST, 66, matrix}, {IIP_OP_CMAP, 1, map}, {IIP_OP_CONVOLVE, 26, kernel}};
     iip_limits lim = {.max_width = 10000, .max_height = 10000, .upscale = 1};
     iip_settings raw;
     iip_error e;
@@ -84,6 +87,9 @@ static void test_estimate(void **state)
         rq.size[1].num = out[1];
         rq.rotate = turn;
         rq.flip = k & 1;
+        for (int i = 0; k % 3 == 0 && i < 4; i++) /* heights or normals, many bands, a wide kernel */
+            if (i != 1 || k % 2)
+                rq.op[rq.op_count++] = ops[i];
         assert_int_equal(iip_request_resolve(&rq, &info, &lim, &e), IIP_OK);
         if (peak(&rq, &info) > iip_request_memory(&rq, &info))
             fail_msg("cells %ldx%ld, out %ldx%ld, turn %g, sample %d, bands %d: %ld over %ld", (long)cell[0],

@@ -606,6 +606,7 @@ static void test_use_of_profiles(void **state) /* R32 */
             configure("IIPKeepDepth", rows[i].depth, p);
             iip_request_init(&rq, &set);
             rq.format = rows[i].format;
+            rq.op[0].kind = IIP_OP_GRAY;
             rq.op_count = rows[i].ops;
             info.icc_kind = rows[i].kind;
             if ((int)iip_request_icc(&rq, &info) != want)

@@ -132,8 +132,11 @@ static void metadata_written(void **state)
     p = decode(both, 1);
     assert_int_equal(p.icc_len, 200000);
     assert_memory_equal(p.icc, icc, 200000);
+    assert_memory_equal(both.p + 6, "JFIF", 5); /* which has to come first */
     picture_free(&p);
     free(both.p);
+    memcpy(plain.p + 4, "\xFF\xFF", 2); /* a length that is none */
+    assert_int_equal(iip_encoder_by_ext("jpg")->splice(&o, plain.p, 6), 0);
     free(plain.p);
     free(icc);
     free(xmp);

@@ -157,7 +157,7 @@ static void test_malloc_fails(void **state)
 
 static iip_stage_t *make_op(iip_stage_t *up, const void *op, room *r)
 {
-    return iip_stage_op(up, op, up->shape.bands % 2 == 0, &r->budget, r->pool, &r->err);
+    return iip_stage_op(up, op, NULL, up->shape.bands % 2 == 0, &r->budget, r->pool, &r->err);
 }
 
 static void test_op(void **state)

@@ -511,8 +511,8 @@ static void check_grid(int64_t w, int64_t h, int64_t tile, int rounding)
                     assert_true(win.x <= (double)lw && win.y <= (double)lh);
                     assert_true(win.x + win.w <= (double)lw + 1 && win.y + win.h <= (double)lh + 1);
                     is = iip_request_tile(&rq, &i, &tx, &ty);
-                    assert_int_equal(is,
-                                     x / s + tile <= lw && y / s + tile <= lh && rq.out_w == tile && rq.out_h == tile);
+                    assert_int_equal(is, rq.out_w == (x / s + tile <= lw ? tile : lw - x / s) &&
+                                             rq.out_h == (y / s + tile <= lh ? tile : lh - y / s));
                     if (is) {
                         assert_int_equal(tx, x / step);
                         assert_int_equal(ty, y / step);
@@ -615,9 +615,11 @@ static void test_numbered_tile(void **state)
                 iip_request_init(&rq, &set);
                 rq.format = IIP_FMT_JPEG;
                 rq.region_kind = IIP_REGION_TILE;
-                rq.region[0] = number(l);
-                rq.region[1] = number(x);
-                rq.region[2] = number(y);
+                rq.grid = (iip_pair){i.level[l].w, i.level[l].h};
+                rq.region[0] = number(x * 256);
+                rq.region[1] = number(y * 256);
+                rq.region[2] = number(left < 256 ? left : 256);
+                rq.region[3] = number(below < 256 ? below : 256);
                 if (left <= 0 || below <= 0) {
                     assert_int_equal(iip_request_resolve(&rq, &i, &lim, &err), IIP_E_NOT_FOUND);
                     continue;
@@ -629,9 +631,12 @@ static void test_numbered_tile(void **state)
                 iip_request_window(&rq, &i, &win);
                 assert_true(win.exact && win.x == (double)x * 256 && win.y == (double)y * 256);
             }
-    rq.region[0] = number(i.levels);
+    rq.region_kind = IIP_REGION_TILE;
+    rq.grid = (iip_pair){3074, 2000}; /* larger than the picture */
     assert_int_equal(iip_request_resolve(&rq, &i, &lim, &err), IIP_E_NOT_FOUND);
-    rq.region[0] = number(0);
+    rq.grid = (iip_pair){0, 0};
+    assert_int_equal(iip_request_resolve(&rq, &i, &lim, &err), IIP_E_NOT_FOUND);
+    rq.grid = (iip_pair){3073, 2000};
     rq.region[1] = number(INT64_C(1000000000000000000));
     assert_int_equal(iip_request_resolve(&rq, &i, &lim, &err), IIP_E_NOT_FOUND);
 }

@@ -320,6 +320,40 @@ static void test_levels(void **state)
     check_levels(order, 5, 0, 1, sorted, 4);
 }
 
+/* libvips leaves SampleFormat out of the smaller levels of floats: they are what their page is. */
+static void test_level_without_format(void **state)
+{
+    const plan both[] = {
+        {"page", 200, 100, 64, 64, .bits = 32, .format = SAMPLEFORMAT_IEEEFP, .photometric = PHOTOMETRIC_MINISBLACK,
+         .compression = COMPRESSION_ADOBE_DEFLATE, .predictor = PREDICTOR_FLOATINGPOINT},
+        {"level", 100, 50, 64, 64, .bits = 32, .format = SAMPLEFORMAT_IEEEFP, .photometric = PHOTOMETRIC_MINISBLACK,
+         .compression = COMPRESSION_ADOBE_DEFLATE, .predictor = PREDICTOR_FLOATINGPOINT, .subtype = 1, .seed = 7}};
+    static const unsigned char tag[] = {0x53, 1, 3, 0, 1, 0, 0, 0, 3, 0};
+    unsigned char *px[2], *p;
+    bytes b = written(both, 2);
+
+    for (int i = 0; i < 2; i++) {
+        reading k;
+
+        assert_int_equal(start(&k, b.p, b.n, -1), IIP_OK);
+        assert_int_equal(k.info.levels, 2);
+        assert_int_equal(k.info.sample, IIP_F32);
+        px[i] = read_level(&k, 1);
+        assert_non_null(px[i]);
+        stop(&k);
+        p = memmem(b.p, b.n, tag, sizeof tag);
+        if (i == 0) { /* then once more with that tag of the second directory made into a private one */
+            p = memmem(p + 1, b.n - (size_t)(p + 1 - b.p), tag, sizeof tag);
+            assert_non_null(p);
+            memcpy(p, "\xe8\xfd", 2);
+        }
+    }
+    assert_memory_equal(px[0], px[1], 100 * 50 * sizeof(float));
+    free(px[0]);
+    free(px[1]);
+    free(b.p);
+}
+
 static void test_subifds(void **state)
 {
     plan p[4] = {{"page 0", 201, 133, TILED},
@@ -432,9 +466,15 @@ static void test_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_kinds),  cmocka_unit_test(test_associated_alpha),
-        cmocka_unit_test(test_ycbcr),       cmocka_unit_test(test_levels), cmocka_unit_test(test_subifds),
-        cmocka_unit_test(test_metadata),    cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_associated_alpha),
+        cmocka_unit_test(test_ycbcr),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_without_format),
+        cmocka_unit_test(test_subifds),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_parts),
     };
 
     apr_initialize();

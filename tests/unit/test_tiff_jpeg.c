@@ -117,11 +117,13 @@ static void plain_jpeg(const unsigned char *p, size_t n, int w, int h, int sampl
     jpeg_destroy_decompress(&d);
 }
 
+/* A tile at an edge is cut: the same coefficients, so the same pixels but where chroma is interpolated with what was
+ * cut off. */
 static void test_raw(void **state)
 {
     for (size_t i = 0; i < sizeof jpegs / sizeof *jpegs; i++) {
         plan p = jpegs[i];
-        const int samples = p.samples ? p.samples : 1;
+        const int samples = p.samples ? p.samples : 1, mixed = p.sub_x > 1;
         const int can = p.tile_w && !p.planar && samples != 4;
         unsigned char got[64 * 64 * 4], want[64 * 64 * 4], file[32768];
         bytes b;
@@ -130,15 +132,17 @@ static void test_raw(void **state)
         p.compression = COMPRESSION_JPEG;
         b = written(&p, 1);
         assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
-        for (int ty = 0; ty < 3; ty++)
-            for (int tx = 0; tx < 4; tx++) {
+        for (int ty = 0; ty < 4; ty++)
+            for (int tx = 0; tx < 5; tx++) {
+                const int x = tx * p.tile_w, y = ty * p.tile_h;
+                const int w = p.w - x < p.tile_w ? p.w - x : p.tile_w, h = p.h - y < p.tile_h ? p.h - y : p.tile_h;
                 iip_span s[3];
                 iip_format f = IIP_FMT_NONE;
                 int n = 0;
                 size_t len = 0;
                 iip_status rv = iip_decoder_tiff.raw(k.r, 0, tx, ty, &f, s, &n, &k.e);
 
-                if (!can || tx >= p.w / p.tile_w || ty >= p.h / p.tile_h) {
+                if (!can || w <= 0 || h <= 0) {
                     assert_int_equal(rv, IIP_E_FEATURE);
                     continue;
                 }
@@ -151,15 +155,94 @@ static void test_raw(void **state)
                     memcpy(file + len, s[j].mem ? s[j].mem : b.p + s[j].off, s[j].len);
                     len += s[j].len;
                 }
-                plain_jpeg(file, len, p.tile_w, p.tile_h, samples, got);
-                assert_int_equal(read_rect(&k, 0, (iip_rect){tx * p.tile_w, ty * p.tile_h, p.tile_w, p.tile_h}, want,
-                                           (size_t)(p.tile_w * samples)),
-                                 IIP_OK);
-                assert_memory_equal(got, want, (size_t)(p.tile_w * p.tile_h * samples));
+                plain_jpeg(file, len, w, h, samples, got);
+                assert_int_equal(read_rect(&k, 0, (iip_rect){x, y, w, h}, want, (size_t)(w * samples)), IIP_OK);
+                for (int row = 0; row < h - (mixed && h < p.tile_h); row++)
+                    assert_memory_equal(got + row * w * samples, want + row * w * samples,
+                                        (size_t)((w - (mixed && w < p.tile_w)) * samples));
             }
         stop(&k);
         free(b.p);
     }
+}
+
+/* Replaces a stored tile by head and what is left of its own bytes behind the first skip. */
+static void change_tile(bytes *b, uint32_t tile, const unsigned char *head, size_t n, size_t skip)
+{
+    TIFF *t = bytes_tiff(b, "r+");
+    unsigned char *raw = malloc(65536);
+    tmsize_t len;
+
+    assert_non_null(t);
+    memcpy(raw, head, n);
+    len = TIFFReadRawTile(t, tile, raw + n, (tmsize_t)(65536 - n));
+    assert_true(len > (tmsize_t)skip);
+    memmove(raw + n, raw + n + skip, (size_t)len - skip);
+    assert_true(TIFFWriteRawTile(t, tile, raw, (tmsize_t)n + len - (tmsize_t)skip) > 0);
+    TIFFClose(t);
+    free(raw);
+}
+
+static void read_tile(reading *k, int64_t x, unsigned char *px)
+{
+    if (read_rect(k, 0, (iip_rect){x, 0, 64, 64}, px, 64 * 3) != IIP_OK)
+        fail_msg("%s", k->e.detail);
+}
+
+/* Tables that a tile brings along are its own: the next one looks as it does when read alone. */
+static void test_own_tables(void **state)
+{
+    enum { SIZE = 64 * 64 * 3 };
+    plan p = jpegs[2];
+    unsigned char head[2 + 69] = {0xFF, 0xD8, 0xFF, 0xDB, 0, 67}, was[2][SIZE], is[2][SIZE];
+    bytes b;
+    reading k;
+
+    p.compression = COMPRESSION_JPEG;
+    b = written(&p, 1);
+    memset(head + 7, 40, 64);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    for (int i = 0; i < 2; i++)
+        read_tile(&k, 64 * i, was[i]);
+    stop(&k);
+    change_tile(&b, 0, head, sizeof head, 2);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    for (int i = 0; i < 2; i++)
+        read_tile(&k, 64 * i, is[i]);
+    stop(&k);
+    assert_memory_not_equal(was[0], is[0], SIZE);
+    assert_memory_equal(was[1], is[1], SIZE);
+    free(b.p);
+}
+
+/* A tile at an edge whose data ends early: the part in the picture may still be there, so that is decoding's to say. */
+static void test_cut_damaged(void **state)
+{
+    plan p = jpegs[1];
+    iip_span s[3];
+    iip_format f;
+    int n;
+    bytes b;
+    reading k;
+    TIFF *t;
+    unsigned char *raw = malloc(65536);
+    tmsize_t len;
+
+    p.compression = COMPRESSION_JPEG;
+    b = written(&p, 1);
+    assert_non_null(t = bytes_tiff(&b, "r+"));
+    assert_true((len = TIFFReadRawTile(t, 3, raw, 65536)) > 100);
+    memset(raw + len / 2, 0, (size_t)(len - len / 2));
+    memcpy(raw + len / 2, "\xFF\xD9", 2);
+    assert_true(TIFFWriteRawTile(t, 3, raw, len) > 0);
+    TIFFClose(t);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    assert_int_equal(iip_decoder_tiff.raw(k.r, 0, 3, 0, &f, s, &n, &k.e), IIP_E_FEATURE);
+    assert_int_equal(iip_decoder_tiff.raw(k.r, 0, 3, 1, &f, s, &n, &k.e), IIP_OK);
+    assert_int_equal(read_rect(&k, 0, (iip_rect){192, 0, 8, 64}, raw, 24), IIP_E_CORRUPT);
+    stop(&k);
+    free(raw);
+    free(b.p);
 }
 
 static void test_raw_refused(void **state)
@@ -240,7 +323,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag), cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),        cmocka_unit_test(test_own_tables),
+        cmocka_unit_test(test_cut_damaged),
     };
 
     apr_initialize();

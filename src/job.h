@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of the image path share: the child's stores, and one answer being made. */
+#ifndef IIP_JOB_H
+#define IIP_JOB_H
+#include "serve.h"
+#include "cache/cells.h"
+#include "gate.h"
+#include <apr_siphash.h>
+
+struct iip_server {
+    iip_cache_t *info, *cell, *output, *colour, *histogram;
+    iip_readers_t *readers;
+    iip_gate gate;
+    size_t cell_budget;
+    unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */
+};
+
+typedef struct {
+    iip_server_t *sv;
+    const iip_request *rq;
+    const iip_info *info;
+    iip_source_t *src;
+    const iip_limits *lim;
+    iip_budget *b;
+    apr_pool_t *pool;
+} iip_job;
+
+/* The picture's cells, for reading `part` of a level. */
+void iip_job_cells(iip_cells *c, const iip_job *j, int level, double part);
+
+/* aids.c: what the pipeline needs besides the picture, found in the child's stores or made. */
+typedef struct {
+    iip_aids aids;
+    iip_blob *held[2];
+} iip_job_aids;
+iip_status iip_job_aids_take(const iip_job *j, iip_job_aids *a, iip_error *e);
+void iip_job_aids_drop(iip_job_aids *a); /* after a failure too */
+#endif
