@@ -8,7 +8,7 @@
 #define JOB_BUCKETS 8
 typedef enum { JOB_STAGE_FETCH, JOB_STAGE_RENDER, JOB_STAGE_STORE, JOB_STAGES } job_stage;
 
-typedef struct {
+typedef struct job_counters {
     uint64_t accepted, done, retries, restarts;
     uint64_t rejected[JOB_CODES], failed[JOB_CODES];
     uint64_t callbacks_made, callbacks_lost;

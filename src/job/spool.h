@@ -25,7 +25,7 @@ typedef enum {
     JOB_FOLDERS
 } job_folder;
 
-typedef struct {
+typedef struct job_spool {
     int folder[JOB_FOLDERS]; /* descriptors, closed with the pool */
 } job_spool;
 
