@@ -114,8 +114,8 @@ static void ended(int reason, void *data, apr_wait_t status)
             JOB_COUNT(shared.counters, restarts, 1);
             start(one);
         }
-    } else if (reason == APR_OC_REASON_RESTART || reason == APR_OC_REASON_UNREGISTER) {
-        apr_proc_other_child_unregister(data);
+    } else if (reason == APR_OC_REASON_RESTART) {
+        apr_proc_other_child_unregister(data); /* it ends by its lifeline */
     }
 }
 
