@@ -173,12 +173,14 @@ typedef struct {
     iip_op op[IIP_MAX_OPS];
     int op_count;
     iip_format format;
-    int quality;             /* of the encoder; -1 = configured default */
-    int layers;              /* -1 = configured default */
-    int download;            /* Content-Disposition: attachment; not part of the line */
-    int negotiated;          /* format was chosen by Accept: Vary; not part of the line */
-    const iip_settings *set; /* members marked K there are part of the line like all else */
-    const void *asked;       /* the protocol's own, from its parse() to its place(); NULL: none */
+    int quality;                  /* of the encoder; -1 = configured default */
+    int recode;                   /* the client asked for a quality: no stored tile will do, whatever its own is */
+    int layers;                   /* -1 = configured default */
+    int download;                 /* Content-Disposition: attachment; not part of the line */
+    int negotiated;               /* format was chosen by Accept: Vary; not part of the line */
+    struct iip_source *watermark; /* the file of the settings' IIPWatermark; NULL: none */
+    const iip_settings *set;      /* members marked K there are part of the line like all else */
+    const void *asked;            /* the protocol's own, from its parse() to its place(); NULL: none */
     /* set by iip_request_resolve() */
     iip_rect src;         /* full-resolution pixels of the upright picture, clipped */
     int64_t out_w, out_h; /* before rotation */

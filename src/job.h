@@ -8,7 +8,7 @@
 #include <apr_siphash.h>
 
 struct iip_server {
-    iip_cache_t *info, *cell, *output, *colour, *histogram;
+    iip_cache_t *info, *cell, *output, *colour, *histogram, *mark;
     iip_readers_t *readers;
     iip_gate gate;
     size_t cell_budget;
@@ -31,7 +31,8 @@ void iip_job_cells(iip_cells *c, const iip_job *j, int level, double part);
 /* aids.c: what the pipeline needs besides the picture, found in the child's stores or made. */
 typedef struct {
     iip_aids aids;
-    iip_blob *held[2];
+    iip_stamp stamp;
+    iip_blob *held[3];
 } iip_job_aids;
 iip_status iip_job_aids_take(const iip_job *j, iip_job_aids *a, iip_error *e);
 void iip_job_aids_drop(iip_job_aids *a); /* after a failure too */

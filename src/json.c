@@ -124,3 +124,12 @@ const char *iip_json_text(iip_json *j)
     j->length--;
     return j->text;
 }
+
+const char *iip_json_quote(const char *value, apr_pool_t *p)
+{
+    iip_json j;
+
+    iip_json_init(&j, p);
+    put_string(&j, value);
+    return iip_json_text(&j);
+}

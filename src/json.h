@@ -23,5 +23,7 @@ void iip_json_string(iip_json *j, const char *key, const char *value);
 void iip_json_integer(iip_json *j, const char *key, int64_t value);
 /* Nine digits of a number from 10^-9 to 10^9, never with an exponent. */
 void iip_json_number(iip_json *j, const char *key, double value);
+/* One string with its quotes. */
+const char *iip_json_quote(const char *value, apr_pool_t *p);
 const char *iip_json_text(iip_json *j);
 #endif

@@ -110,9 +110,9 @@ iip_status iip_op_add(iip_request *rq, iip_op_kind kind, int argc, const float *
     if (rv != IIP_OK)
         return rv;
     own = apr_palloc(p, (size_t)(kind == IIP_OP_MINMAX ? rows[kind].most : argc) * sizeof *own);
-    if (kind != IIP_OP_MINMAX)
+    if (kind != IIP_OP_MINMAX && argc > 0)
         memcpy(own, arg, (size_t)argc * sizeof *own);
-    else if ((argc = add_ranges(iip_op_find(rq, kind), argc, arg, own)) < 0)
+    if (kind == IIP_OP_MINMAX && (argc = add_ranges(iip_op_find(rq, kind), argc, arg, own)) < 0)
         return iip_refuse(e, IIP_E_LIMIT, "operation");
     for (int i = 0; i < argc; i++)
         own[i] += 0.f; /* no -0: equal numbers have equal bits */

@@ -170,3 +170,19 @@ int iip_path_last(const char *path, iip_segment *seg, int max)
     }
     return n;
 }
+
+char *iip_path_slashes(const char *path, size_t n, apr_pool_t *p)
+{
+    char *out = apr_pstrmemdup(p, path, n), *to = out;
+
+    for (const char *s = out; *s; s++) {
+        if (s[0] == '%' && s[1] == '2' && (s[2] == 'F' || s[2] == 'f')) {
+            *to++ = '/';
+            s += 2;
+        } else {
+            *to++ = *s;
+        }
+    }
+    *to = '\0';
+    return out;
+}

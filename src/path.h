@@ -21,6 +21,8 @@ const char *iip_path_encode(const char *name, apr_pool_t *p);
 /* Splits an undecoded path at '/', doubled slashes as one, no empty segments; a trailing slash sets *slash. Segments
  * are copies in p, not decoded. Their number, or -1 if over max. */
 int iip_path_split(const char *path, const char **seg, int max, int *slash, apr_pool_t *p);
+/* n octets of such a path with every encoded slash as a plain one, in memory of p. */
+char *iip_path_slashes(const char *path, size_t n, apr_pool_t *p);
 /* The last segments of such a path, at most max, in order and where they lie. Their number. */
 typedef struct {
     const char *at;

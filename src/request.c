@@ -447,8 +447,8 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
     iip_window win;
     int64_t x, y;
 
-    if (!info->tiled || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count || rq->flip ||
-        rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc))
+    if (!info->tiled || rq->recode || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count ||
+        rq->flip || rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc))
         return 0;
     iip_request_window(rq, info, &win);
     x = (int64_t)win.x;

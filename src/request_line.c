@@ -89,8 +89,17 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
     if (rq->region_kind == IIP_REGION_TILE)
         at = put(out, at, room, ";grid=%" PRId64 ",%" PRId64 ";tile=%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64,
                  rq->grid.a, rq->grid.b, rq->region[0].num, rq->region[1].num, rq->region[2].num, rq->region[3].num);
+    if (rq->recode)
+        at = put(out, at, room, ";recode");
     if (rq->part.b)
         at = put(out, at, room, ";part=%" PRId64 ":%" PRId64, rq->part.a, rq->part.b);
+    if (rq->watermark) {
+        const iip_ident *id = &rq->watermark->id;
+
+        /* What other machines can tell alike, as in the ETag */
+        at = put(out, at, room, ";watermark=%" PRIu64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%d", id->ino, id->size,
+                 id->mtime_ns, id->ctime_ns, rq->set->watermark->opacity, rq->set->watermark->chance);
+    }
     for (int i = 0; i < rq->op_count; i++) {
         at = put(out, at, room, ";op=%u", (unsigned)rq->op[i].kind);
         for (unsigned k = 0; k < rq->op[i].argc; k++) {

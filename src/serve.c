@@ -4,7 +4,7 @@
  *   info    = header of the picture           cache "info",   filled by a decoder's open + info
  *   output  = encoded answer                  cache "output", filled by a stored tile, or by cells > pipeline > encoder
  *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
- *   aids    = colours, histogram              caches of their own, filled before the pipeline (aids.c)
+ *   aids    = colours, histogram, watermark   caches of their own, filled before the pipeline (aids.c)
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
 #include "job.h"
@@ -15,6 +15,7 @@
 
 #define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
 #define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
+#define MARK_BUDGET   (34 << 20) /* of watermarks: an eighth is the largest */
 #define MOST_XMP      (1 << 20)
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
@@ -27,12 +28,13 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     sv->cell = iip_cache_create("cell", (size_t)set->cache_size.b, p);
     sv->output = iip_cache_create("output", (size_t)set->cache_size.a, p);
     sv->colour = iip_cache_create("colour", COLOUR_BUDGET, p);
+    sv->mark = iip_cache_create("watermark", MARK_BUDGET, p);
     sv->histogram = iip_cache_create("histogram", COUNT_BUDGET, p);
     if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
-    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->readers ? sv : NULL;
+    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers ? sv : NULL;
 }
 
 void iip_server_destroy(iip_server_t *sv)
@@ -42,6 +44,7 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->info);
     iip_cache_clear(sv->colour);
     iip_cache_clear(sv->histogram);
+    iip_cache_clear(sv->mark);
     iip_readers_clear(sv->readers);
     iip_gate_destroy(&sv->gate);
 }
@@ -261,7 +264,7 @@ static iip_status encoder_options(const iip_job *j, iip_enc_opts *o, iip_error *
         o->bilevel = last == IIP_OP_BITONAL || last == IIP_OP_BINARY;
     } else if (i->bilevel && rq->out_w == rq->src.w && rq->out_h == rq->src.h && rq->rotate == 0 && !i->alpha)
         o->bilevel = 1;
-    if (rq->rotate != 0 && rq->rotate != 90 && rq->rotate != 180 && rq->rotate != 270)
+    if (rq->watermark || (rq->rotate != 0 && rq->rotate != 90 && rq->rotate != 180 && rq->rotate != 270))
         o->bilevel = 0;
     if (iip_request_icc(rq, i) == IIP_ICC_SEND) {
         o->icc = i->icc;
@@ -365,8 +368,8 @@ static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_
     int n;
     iip_status rv;
 
-    if (!rq->set->passthrough || j->info->orientation > 1 || iip_request_icc(rq, j->info) == IIP_ICC_CONVERT ||
-        !iip_request_tile(rq, j->info, &tx, &ty))
+    if (!rq->set->passthrough || rq->watermark || j->info->orientation > 1 ||
+        iip_request_icc(rq, j->info) == IIP_ICC_CONVERT || !iip_request_tile(rq, j->info, &tx, &ty))
         return IIP_E_FEATURE;
     if ((rv = iip_readers_take(j->sv->readers, j->src, rq->page, j->lim, &lease, e)) != IIP_OK)
         return rv;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rows of settings.h turned into code: unset, merge and defaults by the member's C type, setters by its KIND. */
+ * The rows of settings.h turned into code: unset, merge and defaults by the member's C type, setters by its KIND.
+ * Longer than others: one small setter for each kind of value. */
 #include "settings.h"
 #include "codec/codec.h"
+#include "path.h"
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
@@ -26,6 +28,8 @@ enum {
     KIND_NUMBER,
     KIND_TIME,
     KIND_TEXT,
+    KIND_PIECE,
+    KIND_WATERMARK,
     KIND_URL,
     KIND_LIST,
     KIND_NETS,
@@ -474,6 +478,44 @@ static const char *set_text(void *member, const words *w)
     return NULL;
 }
 
+static const char *set_piece(void *member, const words *w)
+{
+    const char *s = w->argv[0];
+
+    if (!header_safe(s) || strlen(s) > 64 || strpbrk(s, "/\\") || !iip_utf8_good(s))
+        return apr_pstrcat(w->p, w->d->name, " takes part of a file's name: up to 64 octets, no slash", NULL);
+    *(const char **)member = s;
+    return NULL;
+}
+
+/* 0..1 in millionths, -1 if it is not that. */
+static int millionths(const char *s)
+{
+    int64_t whole = digits(&s);
+    int v = whole < 0 || whole > 1 ? -1 : (int)whole * IIP_WATERMARK_ONE, unit = IIP_WATERMARK_ONE / 10;
+
+    if (v < 0)
+        return -1;
+    if (*s == '.')
+        for (s++; apr_isdigit(*s); s++, unit /= 10)
+            v += (*s - '0') * unit;
+    return *s || v > IIP_WATERMARK_ONE ? -1 : v;
+}
+
+static const char *set_watermark(void *member, const words *w)
+{
+    iip_watermark *m = apr_pcalloc(w->p, sizeof *m);
+    int none = w->argc == 1 && !apr_cstr_casecmp(w->argv[0], "none");
+
+    m->path = none ? NULL : w->argv[0];
+    m->opacity = w->argc > 1 ? millionths(w->argv[1]) : IIP_WATERMARK_ONE;
+    m->chance = w->argc > 2 ? millionths(w->argv[2]) : IIP_WATERMARK_ONE;
+    if ((!none && *w->argv[0] != '/') || !header_safe(w->argv[0]) || m->opacity < 0 || m->chance < 0)
+        return wrong(w);
+    *(const iip_watermark **)member = m;
+    return NULL;
+}
+
 static const char *set_url(void *member, const words *w)
 {
     const char *s = w->argv[0], *rest;
@@ -546,13 +588,13 @@ static const char *set_nets(void *member, const words *w)
 }
 
 static setter *const setters[] = {
-    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
-    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
-    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
-    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
-    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_URL] = set_url,
-    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_WORDS] = set_words,
-    [KIND_TIMES] = set_times,
+    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,           [KIND_FLAG] = set_flag,
+    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions,   [KIND_QUALITY] = set_quality,
+    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,           [KIND_PLACES] = set_places,
+    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,       [KIND_PROFILE] = set_profile,
+    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,           [KIND_PIECE] = set_piece,
+    [KIND_URL] = set_url,       [KIND_WATERMARK] = set_watermark, [KIND_LIST] = set_list,
+    [KIND_NETS] = set_nets,     [KIND_WORDS] = set_words,         [KIND_TIMES] = set_times,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

@@ -30,6 +30,13 @@ typedef struct {
     int of[IIP_FMT_COUNT]; /* -1 unset */
 } iip_qualities;
 
+/* An IIPWatermark: a URL path of httpd's. In millionths: numbers that are in keys are whole. */
+typedef struct {
+    const char *path; /* NULL: none */
+    int opacity, chance;
+} iip_watermark;
+#define IIP_WATERMARK_ONE 1000000
+
 #define IIP_DELIMITERS ";$!"                              /* order of the words in IIIFDelimiter; then none */
 enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
@@ -48,6 +55,10 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIIFBare, bare, WORD, H, "", N, "file|redirect|none",                                                            \
       "what the plain name of a picture gets: `file` (default without IIPRoot), `redirect` to its description "        \
       "(default with it; info.json, .dzi, ImageProperties.xml) or `none` (403)")                                       \
+    X(IIPSuffix, suffix, PIECE, H, "", N, "text",                                                                      \
+      "added to the names of pictures beneath IIPRoot and in queries, to find their files")                            \
+    X(IIPSequencePattern, sequence_pattern, PIECE, H, "_pyr_", N, "text",                                              \
+      "between the name of a sequence and the angles of its views: `thing_pyr_030_090.tif` is one of `thing`")         \
     X(IIPQuality, quality, QUALITY, H, "", N, "format n",                                                              \
       "quality of an output format: jpeg 1-100 (75), png 0-9 (1), tiff: what its compression takes, deflate 0-9 (1), " \
       "zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless)")                                                \
@@ -64,6 +75,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "copyright notice put into answers that show the whole picture, in place of the source's own")                   \
     X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
       "behind transparent pixels, empty tiles and turned corners where the format has no alpha")                       \
+    X(IIPWatermark, watermark, WATERMARK, H, "", N, "URL-path [opacity] [probability]",                                \
+      "picture added to answers: its path on this server, how strong it is and how often it comes, 0 to 1; `none`. "   \
+      "Once in each block of two tiles by two; the same URL is marked the same")                                       \
     X(IIPInterpolation, interpolation, WORD, H, "lanczos", K, "nearest|bilinear|lanczos",                              \
       "resampling; shrinking by 2 and more is area-true unless `nearest`")                                             \
     X(IIPUpscaling, upscaling, FLAG, H, "On", N, "On|Off", "answers larger than the region they show")                 \
@@ -156,7 +170,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_TIMES                                     iip_pair /* microseconds */
 #define IIP_C_NUMBER                                    int64_t  /* -1 unset */
 #define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
+#define IIP_C_WATERMARK                                 const iip_watermark *
 #define IIP_C_TEXT                                      const char *
+#define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */

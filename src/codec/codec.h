@@ -238,6 +238,10 @@ iip_status iip_exif_answer(const void *exif, size_t n, double res_x, double res_
 void iip_exif_little(void *exif, size_t n);
 /* Where in a block the directory under a tag of the first begins (EXIF 34665, GPS 34853); 0: there is none. */
 size_t iip_exif_hanging(const void *exif, size_t n, unsigned tag);
+/* xmp.c: the text of a property ("dc:title"): an element, the items of its list joined by ", ", or an attribute. A copy
+ * in p, unescaped; NULL if there is none. A search, no parser: of what it takes for a value nothing worse can come than
+ * that it is another text of the packet. */
+const char *iip_xmp_text(const void *xmp, size_t n, const char *property, apr_pool_t *p);
 /* Makes an orientation in XMP 1, in place. */
 void iip_xmp_upright(void *xmp, size_t n);
 

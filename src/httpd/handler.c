@@ -47,6 +47,22 @@ static int gone(void *ctx)
 
 /* ---- the answers ---- */
 
+/* In the request's pool: what is charged to it may live as long. */
+static iip_budget *budget(const iipd_request *q)
+{
+    request_rec *r = q->r;
+    iip_budget *b = apr_pcalloc(r->pool, sizeof *b);
+    watch *w = apr_palloc(r->pool, sizeof *w);
+    const apr_time_t now = apr_time_now();
+
+    *w = (watch){r->connection, now + 100000};
+    b->limit = q->lim.memory;
+    b->until = q->lim.deadline ? now + q->lim.deadline : 0;
+    b->gone = gone;
+    b->gone_ctx = w;
+    return b;
+}
+
 static int send_picture(iipd_request *q, iip_server_t *sv)
 {
     request_rec *r = q->r;
@@ -54,14 +70,14 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     const char *link;
     char *line;
     size_t len;
-    apr_time_t now;
-    watch w;
-    iip_budget b;
+    iip_budget *b;
     iip_blob *blob;
     int rc;
 
     if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
         iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+        return OK;
+    if (iipd_watermark(q) != IIP_OK)
         return OK;
     len = iip_request_room(&q->rq);
     line = apr_palloc(r->pool, len);
@@ -83,18 +99,12 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
             return iipd_send_head(q);
         return iipd_send_blob(q, blob);
     }
-    now = apr_time_now();
-    w = (watch){r->connection, now + 100000};
-    memset(&b, 0, sizeof b);
-    b.limit = q->lim.memory;
-    b.until = q->lim.deadline ? now + q->lim.deadline : 0;
-    b.gone = gone;
-    b.gone_ctx = &w;
+    b = budget(q);
     if (iip_request_streams(&q->rq)) {
-        iipd_send_stream(q, sv, &b);
+        iipd_send_stream(q, sv, b);
         return OK;
     }
-    if (iip_serve_image(sv, &q->rq, line, len, q->info, q->src, &q->lim, &b, r->pool, &blob, &q->e) != IIP_OK)
+    if (iip_serve_image(sv, &q->rq, line, len, q->info, q->src, &q->lim, b, r->pool, &blob, &q->e) != IIP_OK)
         return OK;
     return iipd_send_blob(q, blob);
 }
@@ -111,6 +121,33 @@ static int send_info(iipd_request *q)
     if (link)
         apr_table_setn(r->headers_out, "Link", link);
     return iipd_send_text(q, text, strlen(text), mime);
+}
+
+/* What is put together; without a picture where it tells of none. */
+static int send_data(iipd_request *q, iip_server_t *sv)
+{
+    apr_pool_t *p = q->r->pool;
+    iip_budget *b = budget(q);
+    iip_text *text = apr_palloc(p, sizeof *text);
+    iip_views views = {.sv = sv,
+                       .lim = &q->lim,
+                       .b = b,
+                       .pool = p,
+                       .src = q->src,
+                       .info = q->info,
+                       .sequence = q->in.sequence,
+                       .open = iipd_open_view,
+                       .ctx = q};
+
+    /* Tiles among the data are marked; if they cannot be, only they fail */
+    if (iipd_watermark(q) != IIP_OK)
+        iip_refuse(&q->e, IIP_OK, NULL);
+    iip_text_init(text, b, p, &q->e);
+    if (q->proto->compose(&q->in, &q->rq, q->info, q->info ? &views : NULL, text, p, &q->e) != IIP_OK)
+        return OK;
+    if (text->name)
+        apr_table_setn(q->r->headers_out, text->name, text->value);
+    return iipd_send_text(q, text->length ? text->data : "", text->length, text->mime);
 }
 
 /* The first bytes say what the file is, by the name of a decoder; NULL: nothing that is known. */
@@ -150,13 +187,16 @@ static int send_bare(iipd_request *q)
     const char *accept = q->in.accept, *mime = r->content_type && !q->set.root ? r->content_type : "image/jpeg";
     int bare = q->set.bare != -1 ? q->set.bare : q->set.root ? IIP_BARE_REDIRECT : IIP_BARE_FILE;
 
+    if (!q->proto->redirect && bare == IIP_BARE_REDIRECT)
+        bare = IIP_BARE_FILE;
+
     if (bare == IIP_BARE_NONE) {
         iip_refuse(&q->e, IIP_E_FORBIDDEN, NULL);
         return OK;
     }
     if (bare == IIP_BARE_FILE) {
         apr_table_mergen(r->headers_out, "Vary", "Accept");
-        if (!accept || !prefers_json(accept, mime)) {
+        if (!accept || !q->proto->redirect || !prefers_json(accept, mime)) {
             const char *format;
 
             if (!q->set.root)
@@ -174,7 +214,7 @@ static int send_bare(iipd_request *q)
 
 static int other_method(const iipd_request *q)
 {
-    return q->r->method_number != M_GET;
+    return q->r->method_number != M_GET && !q->posted;
 }
 
 static int answer_method(iipd_request *q)
@@ -185,16 +225,48 @@ static int answer_method(iipd_request *q)
     return OK;
 }
 
-/* Beneath a root: the file of that name, or the one of which it names a page. OK, or what httpd says to that. */
+/* The view that is asked for. A name that is no file may stand for a sequence of them. */
+static void open_view(iipd_request *q, const char *name, iip_error *e)
+{
+    const iip_sequence **found = &q->in.sequence;
+    const char *file;
+    iip_error none;
+
+    if (e->status == IIP_OK) {
+        iip_view_choose(&q->rq, NULL, NULL, q->r->pool, e);
+        return;
+    }
+    if (e->status != IIP_E_NOT_FOUND || !q->proto->place ||
+        iip_sequence_find(found, q->set.root, name, q->set.sequence_pattern, q->r->pool, &none) != IIP_OK || !*found)
+        return;
+    iip_refuse(e, IIP_OK, NULL);
+    if (iip_view_choose(&q->rq, *found, &file, q->r->pool, e) == IIP_OK)
+        iipd_open_view(q, file, &q->src, e);
+}
+
+/* Beneath a root: the file of that name, the one of which it names a page, or a view. OK, or what httpd says to that.
+ */
 static int open_rooted(iipd_request *q, iip_error *e)
 {
-    const char *file;
+    apr_pool_t *p = q->r->pool;
+    const iip_root *root = q->set.root;
+    const char *suffix = q->set.suffix ? q->set.suffix : "", *file;
 
-    if (iip_source_file(&q->src, q->set.root, q->file, q->r->pool, e) != IIP_E_NOT_FOUND || !q->proto->page ||
-        !(file = q->proto->page(&q->in, &q->rq, q->file, q->r->pool)))
-        return OK;
-    iip_refuse(e, IIP_OK, NULL);
-    return iip_source_file(&q->src, q->set.root, file, q->r->pool, e) == IIP_OK ? iipd_look_up_page(q, file) : OK;
+    if (iip_source_file(&q->src, root, apr_pstrcat(p, q->file, suffix, NULL), p, e) == IIP_E_NOT_FOUND &&
+        q->proto->page && (file = q->proto->page(&q->in, &q->rq, q->file, p))) {
+        iip_refuse(e, IIP_OK, NULL);
+        if (iip_source_file(&q->src, root, apr_pstrcat(p, file, suffix, NULL), p, e) == IIP_OK)
+            return iipd_look_up_page(q, file);
+    }
+    open_view(q, q->file, e);
+    return OK;
+}
+
+/* What httpd found under a name of a query; where it found no file, a view of that name. */
+static void open_named(iipd_request *q, iip_error *e)
+{
+    iip_source_file(&q->src, NULL, q->file, q->r->pool, e);
+    open_view(q, q->stem, e);
 }
 
 /* What httpd mapped is ours only if it is a picture: pages, forms and scripts beside it go their own way untouched. */
@@ -213,12 +285,15 @@ static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
 /* DECLINED, an HTTP status for httpd to word, or OK: sent, or q->e says what to send. */
 static int serve(iipd_request *q, iip_server_t *sv)
 {
+    const int wants_info = q->want == IIP_WANT_IMAGE || q->want == IIP_WANT_INFO || q->want == IIP_WANT_DATA;
     iip_error look;
     char octet;
     int rc;
 
     iip_refuse(&look, IIP_OK, NULL);
-    if (!q->set.root) {
+    if (q->want == IIP_WANT_TEXT && q->e.status == IIP_OK && !q->file)
+        return send_data(q, sv);
+    if (!q->set.root && !q->in.named) {
         if (!is_ours(q, sv, &look))
             return DECLINED;
         if (q->want == IIP_WANT_BARE && q->e.status == IIP_OK && q->set.bare <= IIP_BARE_FILE)
@@ -230,20 +305,21 @@ static int serve(iipd_request *q, iip_server_t *sv)
     } else {
         if (!q->file)
             return OK;
-        if ((rc = open_rooted(q, &look)) != OK)
+        if (q->in.named)
+            open_named(q, &look);
+        else if ((rc = open_rooted(q, &look)) != OK)
             return rc;
         if (look.status == IIP_OK)
             iip_refuse(&q->e, IIP_OK, NULL); /* R4: a strange path that is a file is a plain name */
         else if (q->e.status != IIP_OK)
             return OK;
     }
-    if (look.status != IIP_OK && (q->want == IIP_WANT_IMAGE || q->want == IIP_WANT_INFO || !q->src)) {
+    if (look.status != IIP_OK && (wants_info || !q->src)) {
         q->e = look;
         return OK;
     }
     /* A redirect says that there is a picture to read */
-    if (!q->info && q->want != IIP_WANT_IMAGE && q->want != IIP_WANT_INFO &&
-        q->src->read(q->src, &octet, 0, 0, &q->e) != IIP_OK)
+    if (!q->info && !wants_info && q->src->read(q->src, &octet, 0, 0, &q->e) != IIP_OK)
         return OK;
     if (q->want == IIP_WANT_BARE)
         return send_bare(q);
@@ -252,7 +328,7 @@ static int serve(iipd_request *q, iip_server_t *sv)
                                   q->proto->redirect(&q->in, &q->rq, IIP_WANT_MOVED, q->r->pool));
     if (!q->info && iip_serve_page(sv, q->src, &q->rq, &q->lim, &q->info, &q->hold, q->r->pool, &q->e) != IIP_OK)
         return OK;
-    return q->want == IIP_WANT_INFO ? send_info(q) : send_picture(q, sv);
+    return q->want == IIP_WANT_INFO ? send_info(q) : q->want == IIP_WANT_IMAGE ? send_picture(q, sv) : send_data(q, sv);
 }
 
 static void drop(iipd_request *q)
@@ -262,6 +338,7 @@ static void drop(iipd_request *q)
     q->hold = NULL;
     q->info = NULL;
     q->src = NULL;
+    q->in.sequence = NULL;
 }
 
 static int answer(iipd_request *q, iip_server_t *sv)
@@ -270,7 +347,7 @@ static int answer(iipd_request *q, iip_server_t *sv)
 
     if (!sv && !q->set.root)
         return DECLINED;
-    if (q->set.root && other_method(q))
+    if (q->set.root && other_method(q) && !iipd_is_form(q))
         return answer_method(q);
     if (!sv) {
         iip_refuse(&q->e, IIP_E_MEMORY, NULL);

@@ -27,6 +27,8 @@ typedef struct {
     iip_error e;      /* status IIP_OK as long as nothing went wrong */
     const char *file; /* below set.root, or the absolute path httpd mapped; NULL: none was found */
     int personal;     /* the client had to log in */
+    int posted;       /* a POST whose form is the query */
+    const char *stem; /* in.named: where the name in the query lies without suffix, absolute; file: with it */
     iip_source_t *src;
     const iip_info *info;
     iip_blob *hold; /* keeps info */
@@ -69,6 +71,11 @@ int iipd_resolve(iipd_request *q);
 /* What httpd says to the client's looking at the file beneath the root of which he asked for a page: OK, its settings
  * now hold; or a status. */
 int iipd_look_up_page(iipd_request *q, const char *file);
+/* Opens a view of the sequence q->in.sequence by its file's name, as httpd allows it (in.named) or beneath the root;
+ * ctx is q. */
+iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e);
+/* The file of IIPWatermark, if there is one, into q->rq; q->e says why not. */
+iip_status iipd_watermark(iipd_request *q);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
 /* Puts back the handler that would have had this request. DECLINED. */
@@ -81,6 +88,12 @@ const char *iipd_given_id(iipd_request *q);
 
 /* ---- handler.c ---- */
 int iipd_handler(request_rec *r);
+
+/* ---- form.c ---- */
+/* 1 if the protocol takes forms and this is one that resolve() may read. */
+int iipd_is_form(const iipd_request *q);
+/* The query: of the URL, or the body of a form. IIP_E_QUERY, IIP_E_BODY; IIP_E_ABORTED. */
+iip_status iipd_read_query(iipd_request *q);
 
 /* ---- respond.c ---- */
 void iipd_cors(const iip_settings *set, request_rec *r, apr_table_t *headers);

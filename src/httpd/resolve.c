@@ -204,28 +204,18 @@ static int had_to_log_in(request_rec *r)
     return asked;
 }
 
-/* In memory of its own: %2F as a slash. */
-static char *plain_slashes(const char *raw, size_t n, apr_pool_t *p)
+/* Where another handler has the word, nothing of ours is found (a file may have one of our handlers and its tiles
+ * another: a folder can have several protocols). A name in a query may also be that of a plain file. */
+static int is_shown(const iipd_request *q, const request_rec *found)
 {
-    char *path = apr_pstrmemdup(p, raw, n), *to = path;
-
-    for (const char *s = path; *s; s++) {
-        if (s[0] == '%' && s[1] == '2' && (s[2] == 'F' || s[2] == 'f')) {
-            *to++ = '/';
-            s += 2;
-        } else {
-            *to++ = *s;
-        }
-    }
-    *to = '\0';
-    return path;
+    if (!found->handler)
+        return q->in.named;
+    return q->set.root ? strcmp(found->handler, q->r->handler) == 0 : iip_protocol_find(found->handler) != NULL;
 }
 
 /* What httpd says to a GET of this (encoded) path. OK: *sub, whose place's settings now hold; else the status that is
- * the answer, with what belongs to it. Where another handler has the word, nothing of ours is found (a file may have
- * one of our handlers and its tiles another: a folder can have several protocols); a mapped folder is never ours, even
- * where mod_dir would redirect to it (R4a). The sub-request lives as long as r: settings out of a .htaccess lie in its
- * pool. */
+ * the answer, with what belongs to it. A mapped folder is never ours, even where mod_dir would redirect to it (R4a).
+ * The sub-request lives as long as r: settings out of a .htaccess lie in its pool. */
 static int look_up(iipd_request *q, const char *path, request_rec **sub)
 {
     request_rec *r = q->r, *found;
@@ -241,7 +231,7 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
             apr_table_setn(r->err_headers_out, "Location", place);
         return found->status;
     }
-    if (!found->handler || (root ? strcmp(found->handler, r->handler) != 0 : !iip_protocol_find(found->handler)))
+    if (!is_shown(q, found))
         return HTTP_NOT_FOUND;
     iip_settings_effective(&q->set, iipd_settings(found));
     iip_settings_limits(&q->lim, &q->set);
@@ -259,7 +249,7 @@ static const char *path_of_file(const char *folder, const char *file, const char
 {
     const char *name = iip_path_encode(file, p);
 
-    return apr_pstrcat(p, folder, "/", plain_slashes(name, strlen(name), p), tail, NULL);
+    return apr_pstrcat(p, folder, "/", iip_path_slashes(name, strlen(name), p), tail, NULL);
 }
 
 /* <Location "/i/private.tif"> did not see /i/private.tif;2 */
@@ -271,6 +261,84 @@ int iipd_look_up_page(iipd_request *q, const char *file)
 
     return look_up(q, path_of_file(q->set.root->prefix, file, raw + strlen(raw) - q->proto->tail(raw), q->r->pool),
                    &sub);
+}
+
+/* ---- names in a query ---- */
+
+/* A query may be another protocol's whole request. */
+static int become(iipd_request *q)
+{
+    const iip_protocol *other = q->proto->become ? q->proto->become(&q->in, q->r->pool) : NULL;
+
+    if (other)
+        q->proto = other;
+    return other != NULL;
+}
+
+/* The site's own file of that name, as httpd allows it. */
+static int look_up_name(iipd_request *q, const char *name, request_rec **sub)
+{
+    return look_up(q, path_of_file("", name, "", q->r->pool), sub);
+}
+
+/* No root: the name in the query is one of the site, looked up by httpd's own rules. */
+static int resolve_named(iipd_request *q)
+{
+    apr_pool_t *p = q->r->pool;
+    const char *suffix = q->set.suffix ? q->set.suffix : "", *name;
+    request_rec *sub = NULL;
+    int rc;
+
+    if (q->proto->parse(&q->in, &q->rq, &q->want, p, &q->e) != IIP_OK || q->want == IIP_WANT_TEXT)
+        return OK;
+    name = q->rq.name;
+    for (int i = 0; name && iip_path_good(name) && i < 2; i++) {
+        rc = look_up_name(q, apr_pstrcat(p, name, suffix, NULL), &sub);
+        if (rc != OK && rc != DECLINED && rc != HTTP_NOT_FOUND)
+            return rc;
+        if (rc == OK && (sub->finfo.filetype == APR_REG || sub->finfo.filetype == APR_NOFILE) &&
+            (!sub->path_info || !*sub->path_info)) {
+            q->file = sub->filename;
+            q->stem = apr_pstrmemdup(p, q->file, strlen(q->file) - strlen(suffix));
+            if (sub->finfo.filetype == APR_REG)
+                return OK;
+        }
+        name = q->proto->page ? q->proto->page(&q->in, &q->rq, name, p) : NULL; /* R51 */
+    }
+    if (!q->file)
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+    return OK;
+}
+
+iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e)
+{
+    iipd_request *q = ctx;
+    const size_t n = q->stem ? strlen(q->stem) : 0;
+    request_rec *sub;
+
+    if (q->set.root)
+        return iip_source_file(s, q->set.root, name, q->r->pool, e);
+    if (!n || strncmp(name, q->stem, n) != 0 ||
+        look_up_name(q, apr_pstrcat(q->r->pool, q->rq.name, name + n, NULL), &sub) != OK ||
+        sub->finfo.filetype != APR_REG)
+        return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    return iip_source_file(s, NULL, sub->filename, q->r->pool, e);
+}
+
+iip_status iipd_watermark(iipd_request *q)
+{
+    const iip_watermark *mark = q->set.watermark;
+    iip_error why = {.detail = "httpd would not send it"};
+    request_rec *sub;
+
+    if (!mark || !mark->path)
+        return IIP_OK;
+    sub = ap_sub_req_lookup_uri(mark->path, q->r, NULL);
+    if (sub->status == HTTP_OK && sub->finfo.filetype == APR_REG &&
+        iip_source_file(&q->rq.watermark, NULL, sub->filename, q->r->pool, &why) == IIP_OK)
+        return IIP_OK;
+    q->rq.watermark = NULL;
+    return iip_fail(&q->e, IIP_E_IO, why.apr, "IIPWatermark %s: %s", mark->path, why.detail);
 }
 
 /* ---- the two ways ---- */
@@ -298,16 +366,17 @@ static int resolve_rooted(iipd_request *q)
         iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;
     }
+    become(q);
     if (q->proto->parse(&q->in, &q->rq, &q->want, q->r->pool, &q->e) != IIP_OK &&
         (q->want != IIP_WANT_BARE || !q->rq.name))
         return OK;
     if (!q->rq.name || !iip_path_good(q->rq.name)) {
-        if (q->e.status == IIP_OK)
+        if (q->e.status == IIP_OK && q->want != IIP_WANT_TEXT)
             iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;
     }
     /* <Location "/i/private"> did not see /i/private%2Fx.tif: ask once more with plain slashes */
-    if (nt && nt->encoded && (rc = look_up(q, plain_slashes(raw, strlen(raw), q->r->pool), &sub)) != OK)
+    if (nt && nt->encoded && (rc = look_up(q, iip_path_slashes(raw, strlen(raw), q->r->pool), &sub)) != OK)
         return rc;
     q->file = q->rq.name;
     return OK;
@@ -342,14 +411,14 @@ static int resolve_mapped(iipd_request *q)
     if (!q->in.ident || !*q->in.ident || *q->in.ident == '.')
         return DECLINED;
     folder = apr_pstrmemdup(r->pool, raw, name > raw ? (size_t)(name - raw) - 1 : 0);
-    path = plain_slashes(raw, (size_t)(tail - raw), r->pool);
+    path = iip_path_slashes(raw, (size_t)(tail - raw), r->pool);
     for (int i = 0; path && !q->file && i < 2; i++) {
         if ((rc = look_up(q, path, &sub)) != OK)
             return rc;
         if (sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) && !is_dot_file(sub->filename))
             q->file = sub->filename;
         else if ((path = q->proto->page ? q->proto->page(&q->in, &q->rq, q->in.ident, r->pool) : NULL)) /* R12, R51 */
-            path = path_of_file(plain_slashes(folder, strlen(folder), r->pool), path, "", r->pool);
+            path = path_of_file(iip_path_slashes(folder, strlen(folder), r->pool), path, "", r->pool);
     }
     q->in.mapped = 1;
     q->in.path = tail;
@@ -359,14 +428,45 @@ static int resolve_mapped(iipd_request *q)
     return OK;
 }
 
+/* A form sent to what is neither a picture nor nothing is for whoever answers there. */
+static int may_read_form(const iipd_request *q)
+{
+    request_rec *r = q->r;
+    unsigned char head[IIP_SNIFF];
+    iip_source_t *s;
+    iip_error e;
+    size_t n;
+
+    if (!r->filename || r->finfo.filetype == APR_DIR || r->finfo.filetype == APR_NOFILE)
+        return 1;
+    if (iip_source_file(&s, NULL, r->filename, r->pool, &e) != IIP_OK)
+        return 0;
+    n = s->id.size < IIP_SNIFF ? (size_t)s->id.size : IIP_SNIFF;
+    return s->read(s, head, n, 0, &e) == IIP_OK && iip_decoder_find(head, n);
+}
+
 int iipd_resolve(iipd_request *q)
 {
     request_rec *r = q->r;
+    int keep;
 
     q->personal = had_to_log_in(r);
     q->in.set = &q->set;
-    q->in.query = r->args;
+    if (!q->set.root && iipd_is_form(q) && !may_read_form(q))
+        return DECLINED;
+    if (iipd_read_query(q) != IIP_OK)
+        return OK;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
     q->in.id = iipd_given_id(q);
-    return q->set.root ? resolve_rooted(q) : resolve_mapped(q);
+    if (q->set.root)
+        return resolve_rooted(q);
+    if (q->in.query) {
+        const char *raw = raw_path(r, &keep);
+        size_t n = strlen(raw);
+
+        q->in.path = "/";
+        q->in.base_url = iipd_base_url(q, apr_pstrmemdup(r->pool, raw, n - (n && raw[n - 1] == '/')));
+        q->in.named = become(q) || (q->proto->names && q->proto->names(&q->in));
+    }
+    return q->in.named ? resolve_named(q) : resolve_mapped(q);
 }

@@ -64,12 +64,14 @@ int iipd_validate(iipd_request *q, const char *line, size_t len)
     char *tag = apr_palloc(r->pool, 36);
     int rc;
 
-    iip_serve_etag(q->src, line, len, tag + 1);
-    tag[0] = tag[33] = '"';
-    tag[34] = '\0';
-    apr_table_setn(r->headers_out, "ETag", tag);
-    ap_update_mtime(r, q->src->mtime);
-    ap_set_last_modified(r);
+    if (q->src) {
+        iip_serve_etag(q->src, line, len, tag + 1);
+        tag[0] = tag[33] = '"';
+        tag[34] = '\0';
+        apr_table_setn(r->headers_out, "ETag", tag);
+        ap_update_mtime(r, q->src->mtime);
+        ap_set_last_modified(r);
+    }
     cache_control(q, q->set.cache_control);
     iipd_answering(r);
     rc = ap_meets_conditions(r);

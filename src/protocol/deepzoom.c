@@ -71,7 +71,7 @@ static iip_status deepzoom_place(const iip_input *in, iip_request *rq, const iip
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
     s = INT64_C(1) << (depth - t->level);
     iip_pyramid_of(&py, info);
-    return iip_tiles_ask(rq, t, (w + s - 1) / s, (h + s - 1) / s, py.tile_w, e);
+    return iip_tiles_ask(rq, info, (w + s - 1) / s, (h + s - 1) / s, py.tile_w, e);
 }
 
 static iip_status deepzoom_describe(const iip_input *in, const iip_request *rq, const iip_info *info,

@@ -3,6 +3,8 @@
 #ifndef IIP_PROTOCOL_H
 #define IIP_PROTOCOL_H
 #include "request.h"
+#include "text.h"
+#include "views.h"
 
 typedef struct {
     const char *path;   /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind
@@ -13,13 +15,18 @@ typedef struct {
     const char *accept; /* Accept header, NULL if none */
     const char *base_url; /* of the Location (or the folder), no trailing slash: id = base_url / encoded identifier */
     const char *ident;    /* mapped: the file's own name; else NULL and the parser fills rq->name */
-    const char *id;       /* whole id from a trusted X-IIIF-ID, or NULL */
-    const iip_settings *set; /* effective */
+    const iip_sequence *sequence; /* of which the picture is a view, NULL: none; from place() on */
+    int form;                     /* query is the body of a POST */
+    int named;                    /* no root, but the request names the picture: httpd looks that name up */
+    const char *id;               /* whole id from a trusted X-IIIF-ID, or NULL */
+    const iip_settings *set;      /* effective */
 } iip_input;
 
 typedef enum {
     IIP_WANT_IMAGE,
     IIP_WANT_INFO,
+    IIP_WANT_DATA,  /* compose(): what is put together from headers, samples, encoded parts */
+    IIP_WANT_TEXT,  /* the same without a picture */
     IIP_WANT_BARE,  /* nothing but a name: redirect (303), or the file itself */
     IIP_WANT_MOVED, /* trailing slash after a name: redirect (301) */
 } iip_want;
@@ -35,6 +42,8 @@ typedef struct iip_protocol {
      * makes path, before and base_url of *in those of that protocol, and returns it; else NULL. Called before parse().
      */
     const struct iip_protocol *(*become)(iip_input *in, apr_pool_t *p);
+    /* MAY be NULL. 1 if the query itself names a picture (iip-handler: FIF=), so that what httpd mapped is not it. */
+    int (*names)(const iip_input *in);
     /* MAY be NULL. The picture is known now: makes of rq->asked (levels, tiles, fractions) the region and size, and
      * drops what the picture does not have. For IIP_WANT_IMAGE, before iip_request_resolve(). */
     iip_status (*place)(const iip_input *in, iip_request *rq, const iip_info *info, const iip_limits *lim,
@@ -43,6 +52,10 @@ typedef struct iip_protocol {
     iip_status (*describe)(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                            const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,
                            iip_error *e);
+    /* MAY be NULL. Fills *out (from iip_text_init) for IIP_WANT_DATA; rq is not resolved. IIP_WANT_TEXT: info and views
+     * are NULL. */
+    iip_status (*compose)(const iip_input *in, const iip_request *rq, const iip_info *info, iip_views *views,
+                          iip_text *out, apr_pool_t *p, iip_error *e);
     /* The protocol's own shape of an error body. */
     const char *(*complain)(const iip_input *in, const iip_error *e, const char **mime, apr_pool_t *p);
     /* MAY be NULL. Value of Link for a resolved image request (canonical, profile). */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tiles by path: the part that DeepZoom and Zoomify share (spec/iip.md section 8). */
 #include "tiles.h"
+#include "iip.h"
+#include "iip.h"
 #include "name.h"
 #include <apr_strings.h>
 #include <string.h>
@@ -76,7 +78,7 @@ iip_status iip_tiles_parse(iip_tail_fn *tail, const iip_input *in, iip_request *
     rq->asked = t;
     if (*want == IIP_WANT_IMAGE && (rq->format = format_by_ext(t)) == IIP_FMT_NONE)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    return IIP_OK;
+    return in->before ? iip_commands_before(in, rq, p, e) : IIP_OK;
 }
 
 const char *iip_tiles_redirect(const char *description, const iip_input *in, const iip_request *rq, apr_pool_t *p)
@@ -84,14 +86,19 @@ const char *iip_tiles_redirect(const char *description, const iip_input *in, con
     return apr_pstrcat(p, in->base_url, "/", iip_name_url(in, rq, p), description, NULL);
 }
 
-iip_status iip_tiles_ask(iip_request *rq, const iip_tile *t, int64_t w, int64_t h, int64_t side, iip_error *e)
+iip_status iip_tiles_ask(iip_request *rq, const iip_info *info, int64_t w, int64_t h, int64_t side, iip_error *e)
 {
+    const int64_t across = iip_tiles(w, side), down = iip_tiles(h, side);
+    const int turned = rq->rotate == 180;
+    const iip_tile *t = rq->asked;
     iip_rect part;
 
-    if (t->x >= iip_tiles(w, side) || t->y >= iip_tiles(h, side))
+    if (t->x >= across || t->y >= down)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    part.x = t->x * side;
-    part.y = t->y * side;
+    if (rq->layers >= info->layers)
+        rq->layers = -1; /* all there are */
+    part.x = (turned ? across - 1 - t->x : t->x) * side;
+    part.y = (turned ? down - 1 - t->y : t->y) * side;
     part.w = w - part.x < side ? w - part.x : side;
     part.h = h - part.y < side ? h - part.y : side;
     iip_pyramid_ask(rq, w, h, part);

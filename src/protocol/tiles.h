@@ -26,8 +26,10 @@ size_t iip_tiles_tail(iip_tail_fn *tail, const char *path);
 /* redirect() from a plain name to its description: what follows the name. */
 const char *iip_tiles_redirect(const char *description, const iip_input *in, const iip_request *rq, apr_pool_t *p);
 
-/* Makes rq ask for tile x, y of side pixels of the picture as it is w x h large. IIP_E_NOT_FOUND: outside. */
-iip_status iip_tiles_ask(iip_request *rq, const iip_tile *t, int64_t w, int64_t h, int64_t side, iip_error *e);
+/* Makes rq ask for its tile (rq->asked) of side pixels of the picture as it is w x h large; turned upside down (ROT=180
+ * of a query, spec/iip.md section 4) that at the other end, so that a viewer's numbers stay. IIP_E_NOT_FOUND: outside.
+ */
+iip_status iip_tiles_ask(iip_request *rq, const iip_info *info, int64_t w, int64_t h, int64_t side, iip_error *e);
 
 /* Digits up to a character that is none: the end, NULL if there are none. What no tile has is a large number. */
 const char *iip_tiles_number(const char *s, int64_t *value);

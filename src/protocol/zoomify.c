@@ -94,7 +94,7 @@ static iip_status zoomify_place(const iip_input *in, iip_request *rq, const iip_
     if (tile->level >= t.count)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
     size = &t.at[t.count - 1 - tile->level];
-    return iip_tiles_ask(rq, tile, size->a, size->b, t.side, e);
+    return iip_tiles_ask(rq, info, size->a, size->b, t.side, e);
 }
 
 static iip_status zoomify_describe(const iip_input *in, const iip_request *rq, const iip_info *info,

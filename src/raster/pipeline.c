@@ -45,8 +45,12 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
     alpha |= !quarter;
     for (int i = first; s && !quarter && i < rq->op_count; i++)
         s = iip_stage_op(s, &rq->op[i], h, alpha, b, p, e);
-    if (s && alpha && enc && !enc->alpha)
+    if (s && alpha && enc && !enc->alpha) {
         s = iip_stage_flatten(s, rq->set->background, b, p, e);
+        alpha = 0;
+    }
+    if (s && aids && aids->stamp)
+        s = iip_stage_watermark(s, aids->stamp, alpha, b, p, e);
     *top = s;
     return s ? IIP_OK : e->status;
 }

@@ -58,10 +58,19 @@ typedef struct {
 iip_status iip_histogram_make(iip_histogram *h, const iip_info *info, iip_fetch_fn *fetch, void *ctx, iip_budget *b,
                               apr_pool_t *p, iip_error *e);
 
+/* A watermark for one answer. */
+typedef struct {
+    const iip_raster *mark;   /* U8, RGB and straight alpha */
+    double opacity, chance;   /* 0..1 */
+    int64_t block_w, block_h; /* at most once in each of these, from the answer's upper left */
+    uint64_t seed;            /* decides where and whether */
+} iip_stamp;
+
 /* What a request needs besides its picture, each NULL where it does not. They live as long as the pipeline. */
 typedef struct {
     const iip_transform *colours;   /* iip_request_icc() is IIP_ICC_CONVERT */
     const iip_histogram *histogram; /* iip_request_counts() */
+    const iip_stamp *stamp;         /* iip_request.watermark */
 } iip_aids;
 
 /* Builds the chain for a resolved request: top delivers exactly what enc takes (sample, 1/3 bands, or 2/4 where it
@@ -101,6 +110,10 @@ iip_stage_t *iip_stage_mirror(iip_stage_t *up, iip_budget *b, apr_pool_t *p, iip
 iip_stage_t *iip_stage_rotate(iip_stage_t *up, double degrees, int alpha, iip_budget *b, apr_pool_t *p, iip_error *e);
 /* flatten.c: straight alpha over 0xrrggbb, a grey picture over its grey; drops the alpha band. */
 iip_stage_t *iip_stage_flatten(iip_stage_t *up, int rgb, iip_budget *b, apr_pool_t *p, iip_error *e);
+
+/* watermark.c: colours plus those of the mark, by its alpha and opacity, up to white. U8, in place; alpha stays. */
+iip_stage_t *iip_stage_watermark(iip_stage_t *up, const iip_stamp *stamp, int alpha, iip_budget *b, apr_pool_t *p,
+                                 iip_error *e);
 
 /* Canvas of w x h turned clockwise by any angle (spec/iiif.md R25). */
 void iip_rotate_canvas(int64_t w, int64_t h, double degrees, int64_t *ow, int64_t *oh);

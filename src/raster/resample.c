@@ -10,8 +10,7 @@ enum {
     STRIP = 16,   /* rows handed on at once */
     RING = 16,    /* source rows held for an area filter; the others never need more than 13 */
     BLOCK = 1024, /* samples mixed at a time: their sums stay in the nearest cache */
-    PART = 16,    /* weights asked of a filter at once */
-    SWEEP = 4     /* rows shrunk sideways at once: weights are loaded once for them */
+    PART = 16     /* weights asked of a filter at once */
 };
 
 /* ---- filters and their weights ---- */
@@ -268,8 +267,9 @@ typedef struct {
     float *w;
 } columns;
 
-/* A pixel of two rows, four lanes each: those past its bands are its neighbour's and are overwritten by that one's own.
- * Wider vectors are taken apart in memory by the compiler where the processor has none. */
+/* Pixels of two rows, four lanes each (those past its bands are its neighbour's and are overwritten by that one's own),
+ * or of eight rows of one band. Wider vectors are taken apart in memory by the compiler where the processor has none.
+ */
 enum { LANES = 8 };
 #ifdef IIP_PLAIN_C
 typedef struct {
@@ -286,54 +286,59 @@ typedef float lanes_at __attribute__((vector_size(LANES * sizeof(float)), may_al
 #define lanes_add(sum, w, px) (*(sum) += (w) * *(const lanes_at *)(px))
 #endif
 
+/* A sheet has SHEET lanes for each pixel of the window: one for each row if pixels have one band, else four. */
+enum { SHEET = 2 * LANES };
+
 /* A row's pixels into their lanes of the sheet. */
-IIP_HOT static void spread(float *restrict sheet, const float *restrict row, size_t n, size_t bands)
+IIP_HOT static void spread_grey(float *restrict sheet, const float *restrict row, size_t n)
 {
-    for (size_t i = 0; i < n; i++, sheet += 2 * LANES, row += bands)
+    for (size_t i = 0; i < n; i++)
+        sheet[i * SHEET] = row[i];
+}
+
+IIP_HOT static void spread_pixels(float *restrict sheet, const float *restrict row, size_t n, size_t bands)
+{
+    for (size_t i = 0; i < n; i++, sheet += SHEET, row += bands)
         memcpy(sheet, row, 4 * sizeof *sheet);
 }
 
-/* The four rows of a sheet; their answers are stride apart. */
-IIP_HOT static void across_pixels(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
-                                  size_t n, size_t bands)
+/* All rows of a sheet; their answers are stride apart. */
+static inline __attribute__((always_inline)) void across(float *restrict out, size_t stride,
+                                                         const float *restrict sheet, const columns *col, size_t n,
+                                                         size_t bands, size_t lane)
 {
     const float *w = col->w;
 
     for (size_t i = 0; i < n; i++, out += bands) {
-        const float *px = sheet + (size_t)col->first[i] * 2 * LANES;
-        lanes upper = {0}, lower = {0};
+        const float *px = sheet + (size_t)col->first[i] * SHEET;
+        lanes left = {0}, right = {0};
 
-        for (size_t k = 0; k < col->taps; k++, w++, px += 2 * LANES) {
-            lanes_add(&upper, *w, px);
-            lanes_add(&lower, *w, px + LANES);
+        for (size_t k = 0; k < col->taps; k++, w++, px += SHEET) {
+            lanes_add(&left, *w, px);
+            lanes_add(&right, *w, px + LANES);
         }
-        memcpy(out, &upper, 4 * sizeof *out);
-        memcpy(out + stride, (const float *)&upper + 4, 4 * sizeof *out);
-        memcpy(out + 2 * stride, &lower, 4 * sizeof *out);
-        memcpy(out + 3 * stride, (const float *)&lower + 4, 4 * sizeof *out);
+        for (size_t r = 0; r < LANES / lane; r++) {
+            memcpy(out + r * stride, (const float *)&left + r * lane, lane * sizeof *out);
+            memcpy(out + (r + LANES / lane) * stride, (const float *)&right + r * lane, lane * sizeof *out);
+        }
     }
 }
 
-/* One row of one band: four taps at a time, weights padded to a multiple of four. */
-IIP_HOT static void across_grey(float *restrict out, const float *restrict row, const columns *col, size_t n)
+IIP_HOT static void across_grey(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
+                                size_t n)
 {
-    const float *w = col->w;
-
-    for (size_t i = 0; i < n; i++) {
-        const float *px = row + col->first[i];
-        float sum[4] = {0};
-
-        for (size_t k = 0; k < col->taps; k += 4, px += 4, w += 4)
-            for (int c = 0; c < 4; c++)
-                sum[c] += w[c] * px[c];
-        out[i] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    }
+    across(out, stride, sheet, col, n, 1, 1);
 }
 
-static iip_status columns_set(columns *col, const axis *x, int64_t n, int pad, iip_budget *b, apr_pool_t *p,
-                              iip_error *e)
+IIP_HOT static void across_pixels(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
+                                  size_t n, size_t bands)
 {
-    size_t room = (x->most + 3) & ~(size_t)3, bytes, longest = 1;
+    across(out, stride, sheet, col, n, bands, 4);
+}
+
+static iip_status columns_set(columns *col, const axis *x, int64_t n, iip_budget *b, apr_pool_t *p, iip_error *e)
+{
+    size_t room = x->most, bytes, longest = 1;
     float *w;
 
     /* each row of weights is made at full length and kept at the longest one's */
@@ -353,7 +358,7 @@ static iip_status columns_set(columns *col, const axis *x, int64_t n, int pad, i
         if (taps > longest)
             longest = taps;
     }
-    col->taps = pad ? (longest + 3) & ~(size_t)3 : longest;
+    col->taps = longest;
     for (int64_t i = 0; i < n; i++)
         memmove(w + (size_t)i * col->taps, w + (size_t)i * room, col->taps * sizeof *w);
     return IIP_OK;
@@ -371,8 +376,9 @@ typedef struct {
     int64_t have;    /* source rows seen */
     float *taps;     /* of one output row */
     float *mixed;    /* one row, as wide as the source's window */
-    float *sheet;    /* a sweep of them side by side; NULL for one band */
-    float *line;     /* a sweep of rows as wide as the output */
+    float *sheet;    /* sweep of them side by side */
+    float *line;     /* sweep rows as wide as the output */
+    int64_t sweep;   /* rows shrunk sideways at once: weights are loaded once for them */
     size_t line_stride;
     iip_raster strip;
     int64_t done; /* output rows */
@@ -444,17 +450,19 @@ static iip_status resample_next(iip_stage_t *base, int64_t max_rows, iip_raster 
     if (out->h > base->shape.h - s->done)
         out->h = base->shape.h - s->done;
     for (int64_t y = 0, n; y < out->h; y += n) {
-        n = !s->sheet ? 1 : out->h - y < SWEEP ? out->h - y : SWEEP;
+        n = out->h - y < s->sweep ? out->h - y : s->sweep;
         for (int64_t r = 0; r < n; r++, s->done++) {
             if ((rv = resample_mix(s, s->done, e)) != IIP_OK)
                 return rv;
-            if (s->sheet)
-                spread(s->sheet + 4 * r, s->mixed, (size_t)s->ring.w, bands);
+            if (bands == 1)
+                spread_grey(s->sheet + r, s->mixed, (size_t)s->ring.w);
+            else
+                spread_pixels(s->sheet + 4 * r, s->mixed, (size_t)s->ring.w, bands);
         }
-        if (s->sheet)
-            across_pixels(s->line, s->line_stride, s->sheet, &s->col, w, bands);
+        if (bands == 1)
+            across_grey(s->line, s->line_stride, s->sheet, &s->col, w);
         else
-            across_grey(s->line, s->mixed, &s->col, w);
+            across_pixels(s->line, s->line_stride, s->sheet, &s->col, w, bands);
         for (int64_t r = 0; r < n; r++) {
             float *line = s->line + (size_t)r * s->line_stride;
 
@@ -495,15 +503,16 @@ iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t 
     s->ring.h = s->y.most < RING ? (int64_t)s->y.most : RING;
     if (alpha)
         s->ring.sample = IIP_F32;
+    s->sweep = bands == 1 ? SHEET : SHEET / 4;
     s->line_stride = (size_t)w * bands + 4; /* four lanes are written at the last pixel */
     s->strip = s->base.shape;
     s->strip.h = h < STRIP ? h : STRIP;
-    if (columns_set(&s->col, &s->x, w, bands == 1, b, p, e) != IIP_OK || iip_stage_rows(&s->ring, b, p, e) != IIP_OK ||
+    if (columns_set(&s->col, &s->x, w, b, p, e) != IIP_OK || iip_stage_rows(&s->ring, b, p, e) != IIP_OK ||
         iip_stage_rows(&s->strip, b, p, e) != IIP_OK ||
         !(s->taps = iip_budget_alloc(b, s->y.most * sizeof(float), p, e)) ||
         !(s->mixed = floats(((size_t)s->ring.w + s->col.taps) * bands + 4, b, p, e)) ||
-        (bands > 1 && !(s->sheet = floats(((size_t)s->ring.w + s->col.taps) * 2 * LANES, b, p, e))) ||
-        !(s->line = floats(s->line_stride * SWEEP, b, p, e)))
+        !(s->sheet = floats(((size_t)s->ring.w + s->col.taps) * SHEET, b, p, e)) ||
+        !(s->line = floats(s->line_stride * (size_t)s->sweep, b, p, e)))
         return NULL;
     return &s->base;
 }

@@ -116,14 +116,14 @@ static int open_beneath(int dir, const char *path, int flags)
     return -1;
 }
 
-static int open_path(const iip_root *root, const char *path)
+static int open_path(const iip_root *root, const char *path, int flags)
 {
     int fd;
 
     if (root && !root->follow)
-        return open_beneath(root->fd, path, OPEN_FLAGS);
+        return open_beneath(root->fd, path, flags);
     do
-        fd = openat(root ? root->fd : AT_FDCWD, path, OPEN_FLAGS);
+        fd = openat(root ? root->fd : AT_FDCWD, path, flags);
     while (fd < 0 && errno == EINTR);
     return fd;
 }
@@ -164,7 +164,7 @@ static void own(file_source *f, int fd)
 
 static iip_status file_open(file_source *f, iip_error *e)
 {
-    int fd = open_path(f->root, f->s.name);
+    int fd = open_path(f->root, f->s.name, OPEN_FLAGS);
     struct stat st;
     iip_ident id;
     iip_status rv;
@@ -244,6 +244,17 @@ iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *r
     f->s.mtime = time_in(&st.st_mtim, 1000000, 1000);
     *s = &f->s;
     return IIP_OK;
+}
+
+iip_status iip_source_folder(int *fd, const iip_root *root, const char *rel, iip_error *e)
+{
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+
+    if ((root != NULL) == (rel[0] == '/'))
+        return iip_fail(e, IIP_E_NOT_FOUND, 0, "%s: not a path of its kind", rel);
+    /* Without openat2 "." would be a step that is refused */
+    *fd = root && strcmp(rel, ".") == 0 ? openat(root->fd, rel, flags) : open_path(root, rel, flags);
+    return *fd < 0 ? fail_errno(e, errno, rel, "open") : IIP_OK;
 }
 
 iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, iip_error *e)

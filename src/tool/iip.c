@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * iip: the module without a server. Each line of standard input is one request, written as it would follow the host
- * name; the body goes to -o, "status type length line" to standard error.
+ * name (IIIF), or a query of the Internet Imaging Protocol ("FIF=a.tif&WID=500&CVT=png"); the body goes to -o, "status
+ * type length line" to standard error.
  *
  *   iip -r ROOT [-o FILE|-] [-b URL] [-s 'Directive words']... [-t]
  *   iip -D          the table of directives as Markdown, for the README
@@ -60,32 +61,91 @@ static void text(answer *a, int status, const char *mime, const char *body)
     a->len = strlen(body);
 }
 
+typedef struct {
+    tool *t;
+    apr_pool_t *p;
+} opener;
+
+static iip_status open_file(void *ctx, const char *name, iip_source_t **s, iip_error *e)
+{
+    opener *o = ctx;
+
+    return iip_source_file(s, &o->t->root, name, o->p, e);
+}
+
+/* The file of a name, the one of which it names a page, or a view of a sequence. */
+static iip_status open_picture(opener *o, const iip_protocol *proto, iip_input *in, iip_request *rq, iip_source_t **s,
+                               iip_error *e)
+{
+    const char *suffix = o->t->set.suffix ? o->t->set.suffix : "", *file;
+    iip_error none;
+    iip_status rv = open_file(o, apr_pstrcat(o->p, rq->name, suffix, NULL), s, e);
+
+    if (rv == IIP_E_NOT_FOUND && proto->page && (file = proto->page(in, rq, rq->name, o->p)))
+        rv = open_file(o, apr_pstrcat(o->p, file, suffix, NULL), s, e);
+    if (rv == IIP_OK)
+        return iip_view_choose(rq, NULL, NULL, o->p, e);
+    if (rv != IIP_E_NOT_FOUND || !proto->place ||
+        iip_sequence_find(&in->sequence, &o->t->root, rq->name, o->t->set.sequence_pattern, o->p, &none) != IIP_OK ||
+        !in->sequence)
+        return rv;
+    if ((rv = iip_view_choose(rq, in->sequence, &file, o->p, e)) != IIP_OK)
+        return rv;
+    return open_file(o, file, s, e);
+}
+
+static iip_status compose(tool *t, const iip_protocol *proto, const iip_input *in, const iip_request *rq,
+                          iip_views *views, iip_budget *b, answer *a, apr_pool_t *p, iip_error *e)
+{
+    iip_text *out = apr_palloc(p, sizeof *out);
+    iip_status rv;
+
+    iip_text_init(out, b, p, e);
+    if ((rv = proto->compose(in, rq, views ? views->info : NULL, views, out, p, e)) == IIP_OK) {
+        a->status = 200;
+        a->mime = out->mime;
+        a->body = out->data;
+        a->len = out->length;
+    }
+    return rv;
+}
+
+/* A URL path is one below the root here. */
+static iip_status find_watermark(const tool *t, iip_request *rq, apr_pool_t *p, iip_error *e)
+{
+    const iip_watermark *mark = t->set.watermark;
+
+    if (!mark || !mark->path)
+        return IIP_OK;
+    return iip_path_good(mark->path + 1) ? iip_source_file(&rq->watermark, &t->root, mark->path + 1, p, e)
+                                         : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+}
+
 /* The same steps as a request takes in httpd (src/httpd/handler.c), without validators. */
-static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, iip_budget *b, answer *a, apr_pool_t *p,
+static iip_status work(tool *t, const iip_protocol *proto, iip_input *in, iip_budget *b, answer *a, apr_pool_t *p,
                        iip_error *e)
 {
     iip_request rq;
     iip_want want = IIP_WANT_IMAGE;
     iip_source_t *src;
     const iip_info *info;
-    const char *file;
     iip_blob *hold;
     char *line;
     size_t len;
     apr_time_t t0 = apr_time_now();
+    opener o = {t, p};
     iip_error look;
-    iip_status rv, opened;
+    iip_status rv;
 
     iip_request_init(&rq, &t->set);
     rv = proto->parse(in, &rq, &want, p, e);
+    if (rv == IIP_OK && want == IIP_WANT_TEXT)
+        return compose(t, proto, in, &rq, NULL, b, a, p, e);
     if (rv != IIP_OK && (want != IIP_WANT_BARE || !rq.name))
         return rv;
     if (!rq.name || !iip_path_good(rq.name))
         return rv != IIP_OK ? rv : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    opened = iip_source_file(&src, &t->root, rq.name, p, &look);
-    if (opened == IIP_E_NOT_FOUND && (file = proto->page(in, &rq, rq.name, p)))
-        opened = iip_source_file(&src, &t->root, file, p, &look);
-    if (opened != IIP_OK) {
+    if (open_picture(&o, proto, in, &rq, &src, &look) != IIP_OK) {
         if (rv == IIP_OK)
             *e = look;
         return e->status;
@@ -102,8 +162,14 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
 
         if ((rv = proto->describe(in, &rq, info, &t->lim, &body, &mime, &vary, &link, p, e)) == IIP_OK)
             text(a, 200, mime, body);
+    } else if (want == IIP_WANT_DATA) {
+        iip_views views = {t->sv, &t->lim, b, p, src, info, in->sequence, open_file, &o};
+
+        find_watermark(t, &rq, p, &look);
+        rv = compose(t, proto, in, &rq, &views, b, a, p, e);
     } else if ((!proto->place || (rv = proto->place(in, &rq, info, &t->lim, p, e)) == IIP_OK) &&
-               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK) {
+               (rv = iip_request_resolve(&rq, info, &t->lim, e)) == IIP_OK &&
+               (rv = find_watermark(t, &rq, p, e)) == IIP_OK) {
         a->status = 200;
         a->mime = iip_encoder_find(rq.format)->mime;
         if (iip_request_streams(&rq)) {
@@ -129,21 +195,26 @@ static iip_status work(tool *t, const iip_protocol *proto, const iip_input *in, 
 /* Answers one line; its HTTP status. */
 static int answer_line(tool *t, const char *line, apr_pool_t *p)
 {
-    const iip_protocol *proto = iip_protocol_find("iiif-handler");
+    const int query_alone = *line != '/';
+    const iip_protocol *proto = iip_protocol_find(query_alone ? "iip-handler" : "iiif-handler"), *other;
     char *path = apr_pstrdup(p, line), *query = strchr(path, '?');
     iip_input in = {.path = path, .base_url = t->base, .set = &t->set};
     iip_error e = {IIP_OK, 0, NULL, ""};
-    iip_budget b;
+    iip_budget *b = apr_pcalloc(p, sizeof *b);
     answer a = {0, "", "", NULL, 0, NULL};
 
-    if (query) {
+    if (query_alone) {
+        in.query = path;
+        in.path = "/";
+        if ((other = proto->become(&in, p)))
+            proto = other;
+    } else if (query) {
         *query = '\0';
         in.query = query + 1;
     }
-    memset(&b, 0, sizeof b);
-    b.limit = t->lim.memory;
-    b.until = apr_time_now() + t->lim.deadline;
-    if (work(t, proto, &in, &b, &a, p, &e) != IIP_OK) {
+    b->limit = t->lim.memory;
+    b->until = apr_time_now() + t->lim.deadline;
+    if (work(t, proto, &in, b, &a, p, &e) != IIP_OK) {
         a.error = iip_status_name(e.status);
         text(&a, iip_status_http(e.status), "", proto->complain(&in, &e, &a.mime, p));
     }
@@ -153,9 +224,9 @@ static int answer_line(tool *t, const char *line, apr_pool_t *p)
     fprintf(stderr, "%d %s %" APR_SIZE_T_FMT " %s%s%s%s%s\n", a.status, a.mime, a.len, line, *a.error ? " " : "",
             a.error, *a.error && e.detail[0] ? ": " : "", *a.error ? e.detail : "");
     if (t->times)
-        fprintf(stderr, "  open %.3f decode %.3f process %.3f encode %.3f ms, %.1f MB\n", (double)b.spent.open / 1e3,
-                (double)b.spent.decode / 1e3, (double)b.spent.process / 1e3, (double)b.spent.encode / 1e3,
-                (double)b.peak / 1e6);
+        fprintf(stderr, "  open %.3f decode %.3f process %.3f encode %.3f ms, %.1f MB\n", (double)b->spent.open / 1e3,
+                (double)b->spent.decode / 1e3, (double)b->spent.process / 1e3, (double)b->spent.encode / 1e3,
+                (double)b->peak / 1e6);
     if (a.blob)
         iip_blob_release(a.blob);
     return a.status;

@@ -64,7 +64,7 @@ def stream(planes, *options, bits=8, signed=False, sub="1x1", tool="opj_compress
     """A bare code-stream of 2D arrays, lossless unless the options say otherwise."""
     with tempfile.TemporaryDirectory() as tmp:
         raw, out = os.path.join(tmp, "a.raw"), os.path.join(tmp, "a.j2k")
-        kind = ">i2" if signed else np.uint8 if bits <= 8 else ">u2"  # .raw is big-endian
+        kind = "%s%d" % (">i" if signed else ">u", 1 if bits <= 8 else 2)  # .raw is big-endian
         with open(raw, "wb") as f:
             for p in planes:
                 f.write(p.astype(kind).tobytes())

@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""TIFF of every depth in every colour space and layout: make(folder) writes SPACE-DEPTH-LAYOUT.tif and stored.npz (the name
-without the layout -> the samples as stored). tests/http/test_matrix.py says what they look like."""
+"""TIFF of every depth in every colour space and layout, and other formats in theirs (matrix_formats.py): make(folder) writes
+SPACE-DEPTH-LAYOUT.tif, FORMAT.N.SPACE-DEPTH-LAYOUT.FORMAT and stored.npz (the name without the layout -> the samples as stored).
+tests/http/test_matrix.py says what they look like."""
 import os
 import sys
 
 import numpy as np
 
+import matrix_formats
 from make_tiff import BLACK0, CMYK, DEFLATE, Dir, PALETTE, RGB, UNCOMPRESSED, WHITE0, YCBCR, write
 
 W, H = 61, 43
 CIELAB, ICCLAB = 8, 9
+SGILOG, LOGL, LOGLUV = 34676, 32844, 32845
 
 UINTS, INTS, FLOATS = list(range(1, 17)) + [17, 20, 24, 32], [2, 8, 12, 16, 24, 32], [16, 24, 32, 64]
 DEPTHS = ["u%d" % n for n in UINTS] + ["s%d" % n for n in INTS] + ["f%d" % n for n in FLOATS]
@@ -96,6 +99,31 @@ class Clumps(Dir):
                 yield b"".join(clumps(b, *self.by)[1])
 
 
+class Logs(Dir):
+    """SGI's logarithms: 16 bits of luminance, 8 each of u' and v'; each byte of a row's codes by itself, in counted pieces."""
+
+    def __init__(self, codes, **kw):
+        n = codes.shape[2]
+        super().__init__(codes.astype(np.int16), LOGL if n == 1 else LOGLUV, compression=SGILOG, **kw)
+
+    def blocks(self, order):
+        px = self.px.astype(np.uint16)
+        for y in range(0, px.shape[0], self.rows):
+            out = b""
+            for row in px[y:y + self.rows]:
+                planes = [row[:, 0] >> 8, row[:, 0] & 255] + [row[:, i] for i in range(1, row.shape[1])]
+                for p in planes:
+                    raw = p.astype(np.uint8).tobytes()
+                    out += b"".join(bytes([len(raw[i:i + 100])]) + raw[i:i + 100] for i in range(0, len(raw), 100))
+            yield out
+
+
+def logs(n):
+    """Codes of all that a screen shows, and some brighter; colours near white."""
+    rng = np.random.RandomState(90 + n)
+    return np.dstack([rng.randint(64 * 256 - 1500, 64 * 256 + 100, (H, W))] + [rng.randint(lo, hi, (H, W)) for lo, hi in ((70, 100), (180, 205))][:n - 1])
+
+
 def table(bits):
     return np.random.RandomState(bits).randint(0, 256, (1 << bits, 3))
 
@@ -136,6 +164,18 @@ def make(folder):
             stored[name] = clumps(px, sx, sy)[0]
             put(name + "-strips", Clumps(stored[name], sx, sy, rows=8))
             put(name + "-tiles", Clumps(stored[name], sx, sy, tile=(64, 16)))
+    for space, n in (("logl", 1), ("logluv", 3)):
+        stored[space + "-s16"] = logs(n)
+        put(space + "-s16-strips", Logs(stored[space + "-s16"], rows=8))
+
+    def other(name, layout, ending, px, data):
+        nonlocal count
+        count += 1
+        stored[name] = px
+        with open(os.path.join(folder, "%s-%s.%s" % (name, layout, ending)), "wb") as f:
+            f.write(data)
+
+    matrix_formats.make(other)
     np.savez(os.path.join(folder, "stored.npz"), **stored)
     return count
 

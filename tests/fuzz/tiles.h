@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a request of a protocol of tiles by path: two octets choose settings and picture, the rest is the path.
+ * Any bytes as a request of a protocol of tiles by path: two octets choose settings and picture, the rest is the path
+ * and, in a line of their own, the commands of IIP that stood in front of it.
  * What parses is placed, resolved and described: each tile lies inside the picture and is no larger than one. */
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -57,7 +58,7 @@ static void check_tile(const iip_protocol *proto, const iip_input *in, iip_reque
         return;
     }
     if (iip_request_resolve(rq, info, lim, &e) != IIP_OK) {
-        check(e.status == IIP_E_LIMIT);
+        check(e.status == IIP_E_LIMIT || in->before);
         return;
     }
     iip_pyramid_of(&py, info);
@@ -68,12 +69,13 @@ static void check_tile(const iip_protocol *proto, const iip_input *in, iip_reque
     iip_request_window(rq, info, &win);
     check(win.x >= 0 && win.y >= 0 && win.w > 0 && win.h > 0);
     check(win.x + win.w <= (double)info->level[rq->level].w + win.exact * (double)py.tile_w);
-    check(iip_request_line(rq, line, sizeof line) > 0);
+    if (iip_request_room(rq) <= sizeof line)
+        check(iip_request_line(rq, line, sizeof line) > 0);
 }
 
 static void run(const iip_protocol *proto, const uint8_t *data, size_t n, apr_pool_t *p)
 {
-    char *text = apr_pstrmemdup(p, (const char *)data + 2, n - 2);
+    char *text = apr_pstrmemdup(p, (const char *)data + 2, n - 2), *line = strchr(text, '\n');
     iip_info info = picture(data[1]);
     iip_settings raw, set;
     iip_limits lim;
@@ -86,6 +88,10 @@ static void run(const iip_protocol *proto, const uint8_t *data, size_t n, apr_po
 
     iip_settings_unset(&raw);
     iip_settings_effective(&set, &raw);
+    if (line) {
+        *line++ = '\0';
+        in.before = line;
+    }
     in.mapped = data[0] & 1;
     in.ident = in.mapped ? "a b.tif" : NULL;
     if (data[0] & 2)
@@ -95,7 +101,7 @@ static void run(const iip_protocol *proto, const uint8_t *data, size_t n, apr_po
     iip_request_init(&rq, &set);
     rv = proto->parse(&in, &rq, &want, p, &e);
     if (rv != IIP_OK) {
-        check(rv == IIP_E_NOT_FOUND && e.status == rv && strlen(proto->complain(&in, &e, &mime, p)) < 200);
+        check(e.status == rv && (rv == IIP_E_NOT_FOUND || in.before) && *proto->complain(&in, &e, &mime, p));
         return;
     }
     check(in.mapped || rq.name);

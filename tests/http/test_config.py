@@ -12,11 +12,13 @@ from common import location, refused
 ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
-SAMPLE = {"IIPRoot": "{data}", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPCopyright": '"(c) A & B, 1999"'}
+SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIPCopyright": '"(c) A & B, 1999"'}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
+    "IIPSuffix": ["", "a/b", "a b", '"%s"' % ("x" * 65), '"a\\b"'],
+    "IIPSequencePattern": ["", "/", "_ _", '"%s"' % ("x" * 65)],
     "IIPQuality": ["", "jpeg", "jpeg 0", "jpeg 101", "jpeg x", "bmp 5", "png 10", "png -1", "jpeg 80 80", "80"],
     "IIPTIFFCompression": ["", "zip", "lzw 5"],
     "IIPProfile": ["", "keep"],
@@ -24,6 +26,7 @@ BAD = {
     "IIPCopyright": ["", '"a" "b"', '"%s"' % ("x" * 1100)],
     "IIPMaxICC": ["", "-1", "x", "1.5K", "99999999999999999999"],
     "IIPBackground": ["", "fff", "12345", "gggggg", "#ffffff00", "0x1234", "1234567"],
+    "IIPWatermark": ["", "mark.png", "/m.png 2", "/m.png -1", "/m.png 1 x", "/m.png 1 1 1", "/m.png nan"],
     "IIPInterpolation": ["", "cubic"],
     "IIPUpscaling": ["", "Perhaps"],
     "IIPPassthrough": ["", "2"],

@@ -425,3 +425,73 @@ def test_locations_of_several(serve, pics):
     assert m.get("/iiif/fits.tif/info.json").json()["width"] == 512
     assert m.get("/deepzoom/fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
     assert m.get("/zoomify/fits.tif/ImageProperties.xml").body.decode() == XML % (512, 512, 5, 256)
+
+
+# ---- in a query of IIP (section 8): DeepZoom=, Zoomify=, IIIF=
+
+
+@pytest.fixture
+def q(serve, pics):
+    return serve(place("/dz", "deepzoom-handler", pics) + place("/zf", "zoomify-handler", pics) + place("/iiif", "iiif-handler", pics)
+                 + place("/iip", "iip-handler", pics))
+
+
+@pytest.mark.any_mpm
+@pytest.mark.parametrize("query,path", [
+    ("DeepZoom=fits.tif.dzi", "/dz/fits.tif.dzi"), ("DEEPZOOM=/fits.tif.dzi", "/dz/fits.tif.dzi"), ("deepzoom=fits.tif_files/9/1_1.png", "/dz/fits.tif_files/9/1_1.png"),
+    ("DeepZoom=p%20q/f.tif_files/8/0_0.jpg", "/dz/p%20q/f.tif_files/8/0_0.jpg"), ("DeepZoom=p%20q%2Ff.tif_files%2F8%2F0_0.jpg", "/dz/p%20q/f.tif_files/8/0_0.jpg"),
+    ("Zoomify=fits.tif/ImageProperties.xml", "/zf/fits.tif/ImageProperties.xml"), ("zoomify=/fits.tif//TileGroup0/1-1-0.jpg", "/zf/fits.tif/TileGroup0/1-1-0.jpg"),
+    ("v=1&Zoomify=fits.tif/TileGroup3/0-0-0.webp", "/zf/fits.tif/TileGroup0/0-0-0.webp"), ("DeepZoom=fits.tif_files/9/1_0.jpg&INV&_=7", "/dz/fits.tif_files/9/1_0.jpg"),
+    ("DeepZoom=pages.tif;2_files/9/0_0.png", "/dz/pages.tif;2_files/9/0_0.png"), ("IIIF=fits.tif/full/100,/0/default.jpg", "/iiif/fits.tif/full/100,/0/default.jpg"),
+    ("iiif=p%20q%2Ff.tif/0,0,256,256/max/0/gray.png", "/iiif/p%20q%2Ff.tif/0,0,256,256/max/0/gray.png")])
+def test_query(q, query, path):
+    a, b = q.get("/iip?" + query), q.get(path)
+    assert a.status == 200 and a.body == b.body and a["Content-Type"] == b["Content-Type"] and a["ETag"] == b["ETag"], (a, b)
+    assert q.get("/iip?" + query, {"If-None-Match": a["ETag"]}).status == 304
+    h = q.head_of("/iip?" + query)
+    assert h.status == 200 and h["ETag"] == a["ETag"] and h.body == b""
+    assert q.request("POST", "/iip", {"Content-Type": "application/x-www-form-urlencoded"}, query.encode()).body == a.body
+
+
+def test_query_info(q):
+    """The id of an IIIF service in a query leads back there."""
+    i = q.get("/iip?IIIF=p%20q/f.tif/info.json").json()
+    assert i["width"] == 512
+    ident = i["id"].replace(q.base, "")
+    assert ident.startswith("/iip?IIIF=")
+    assert q.get(ident + "/0,0,256,256/max/0/default.jpg").size == (256, 256)
+    assert q.get(ident + "/info.json").json() == i
+
+
+def test_query_modifiers(q):
+    """Commands of IIP in front apply to the tile, those behind do not."""
+    plain = q.get("/dz/fits.tif_files/9/1_0.png").pixels("RGB").astype(int)
+    for before, want in (("INV", 255 - plain), ("CNT=0.5", np.floor(plain * 0.5)), ("ROT=90", np.rot90(plain, -1)), ("MINMAX=-:0,127", np.minimum(plain * 255 // 127, 255))):
+        for sender in ("DeepZoom=fits.tif_files/9/1_0.png", "Zoomify=fits.tif/TileGroup0/1-1-0.png"):
+            near(q.get("/iip?%s&%s" % (before, sender)).pixels("RGB"), want, 1, 1)
+            near(q.get("/iip?%s&%s" % (sender, before)).pixels("RGB"), plain, 0, 0)
+    # upside down a viewer numbers as ever
+    there = q.get("/dz/odd.tif_files/10/7_5.png").pixels("RGB")
+    near(q.get("/iip?ROT=180&DeepZoom=odd.tif_files/10/0_0.png").pixels("RGB"), there[::-1, ::-1], 0, 0)
+    grey = q.get("/iip?COL=grey&DeepZoom=fits.tif_files/9/1_0.png").pixels("L")
+    near(grey, plain @ np.array([0.299, 0.587, 0.114]), 0.6, 1)
+    a, b = (q.get("/iip?QLT=%d&DeepZoom=fits.tif_files/9/1_0.jpg" % n) for n in (10, 90))
+    assert len(a.body) < len(b.body) and a["ETag"] != b["ETag"]
+
+
+def test_query_errors(q):
+    for query in ("DeepZoom=none.tif.dzi", "DeepZoom=fits.tif_files/9/2_0.jpg", "DeepZoom=fits.tif_files/10/0_0.jpg", "DeepZoom=fits.tif_files/9/0_0.gif",
+                  "Zoomify=fits.tif/TileGroup0/2-0-0.jpg", "Zoomify=none.tif/ImageProperties.xml", "DeepZoom=../fits.tif.dzi", "DeepZoom=a%00.tif.dzi",
+                  "DeepZoom=%2e%2e/fits.tif.dzi", "Zoomify=..%2Ffits.tif/ImageProperties.xml", "DeepZoom=fits.tif_files/9/0_0", "DeepZoom=/"):
+        r = refused(q.get("/iip?" + query), 404, "not-found")
+        assert r["Content-Type"] == "text/plain; charset=utf-8", query
+    assert q.get("/iip?CTW=[nonsense]&DeepZoom=fits.tif_files/9/0_0.jpg").status in (200, 400)
+
+
+def test_query_in_a_folder(site):
+    """A folder with iip-handler: names are those of the site."""
+    m = site("SetHandler iip-handler\n")
+    assert m.get("/s/?DeepZoom=/s/fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
+    assert m.get("/s/?DeepZoom=/s/fits.tif_files/9/1_1.jpg").size == (256, 256)
+    assert m.get("/s/?Zoomify=/s/fits.tif/TileGroup0/1-1-1.jpg").size == (256, 256)
+    assert m.get("/s/?IIIF=/s/fits.tif/info.json").json()["width"] == 512

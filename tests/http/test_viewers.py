@@ -151,3 +151,102 @@ def test_iipmooviewer_zoomify(s, w, h):
         for n in range(across * down):
             assert s.get("/zf/%dx%d.tif/TileGroup0/%d-%d-%d.jpg" % (w, h, z, n % across, n // across)).status == 200
     refused(s.get("/zf/%dx%d.tif/TileGroup0/%d-0-0.jpg" % (w, h, len(tiers))), 404)
+
+
+# ---- the Internet Imaging Protocol
+
+
+@pytest.fixture
+def iip(serve, pics):
+    return serve(place("/iip", "iip-handler", pics))
+
+
+def leading(text):
+    """parseInt of JavaScript"""
+    return int(re.match(r"\s*(-?\d+)", text).group(1))
+
+
+FIVE = "obj=IIP,1.0&obj=Max-size&obj=Tile-size&obj=Resolution-number&obj=Resolutions"
+
+
+def metadata(text):
+    """As IIPMooViewer and OpenSeadragon split it: (size), (tile), [(size of each resolution)]."""
+    size, tile = (text.split(k)[1].split(" ") for k in ("Max-size:", "Tile-size:"))
+    count = leading(text.split("Resolution-number:")[1])
+    levels = [tuple(leading(v) for v in part.split(" ")[:2]) for part in text.split("Resolutions:")[1].split(",")]
+    assert len(levels) == count
+    return (leading(size[0]), leading(size[1])), (leading(tile[0]), leading(tile[1])), levels
+
+
+@pytest.mark.parametrize("w,h", SIZES)
+def test_iipmooviewer_iip(iip, w, h):
+    fif = "/iip?FIF=%dx%d.tif&" % (w, h)
+    r = iip.get(fif + FIVE + "&obj=dpi")
+    assert r.status == 200 and r["Content-Type"] == "application/vnd.netfpx" and r["IIP"] == "1.0"
+    size, tile, levels = metadata(r.body.decode())
+    assert size == levels[-1] == (w, h) and tile == (256, 256)
+    for n, (a, b) in enumerate(levels):
+        across, down = math.ceil(a / 256), math.ceil(b / 256)
+        for t in range(across * down):
+            x, y = t % across, t // across
+            box = (x * 256 / a, y * 256 / b, min((x + 1) * 256 / a, 1), min((y + 1) * 256 / b, 1))
+            got = check_tile(iip, fif + "CNT=1.0&SDS=0,90&JTL=%d,%d" % (n, t), w, h, box)
+            assert got == (min(256, a - x * 256), min(256, b - y * 256))
+    top = len(levels) - 1
+    for modifiers in ("CNT=1.5&SDS=0,90&ROT=180&GAM=0.8&", "SDS=SDS=0,90&", "SHD=45,30&", "CNT=1&ROT=90&"):
+        assert iip.get(fif + modifiers + "JTL=%d,0" % top).status == 200, modifiers
+    for command, mime in (("PTL", "image/png"), ("WTL", "image/webp"), ("ATL", "image/avif")):
+        r = iip.get(fif + "%s=%d,0" % (command, top))
+        assert (r.status == 200 and r["Content-Type"] == mime) or (command == "ATL" and r.status == 501), r
+    r = iip.get(fif + "WID=150&QLT=98&CVT=jpeg")
+    assert r.size == (150, max(1, math.floor(150 * h / w + 0.5)))
+    r = iip.get(fif + "WID=120&HEI=100&RGN=0.25,0.25,0.5,0.5&CVT=jpeg")
+    assert r.status == 200 and r.size[0] <= 120 and r.size[1] <= 100
+    assert iip.get(fif + "obj=stack").json() == []
+
+
+@pytest.mark.parametrize("w,h", SIZES)
+def test_openseadragon_iip(iip, w, h):
+    fif = "/iip?FIF=%dx%d.tif&" % (w, h)
+    size, tile, levels = metadata(iip.get(fif + FIVE).body.decode())
+    assert size == (w, h)
+    for n, (a, b) in enumerate(levels):
+        across, down = math.ceil(a / tile[0]), math.ceil(b / tile[1])
+        for t in {0, across - 1, across * down - 1}:
+            assert iip.get(fif + "JTL=%d,%d" % (n, t)).status == 200
+    every = "SDS=0,90&CNT=1.2&GAM=0.9&INV&COL=grey&CTW=[1,0,0;0,1,0;0,0,1]&CNV=gaussian&QLT=80&CMP=jet&MINMAX=-:10,240&SHD=30,40&"
+    for one in every.split("&")[:-1]:
+        assert iip.get(fif + one + "&JTL=0,0").status == 200, one
+    assert iip.get(fif + every + "PTL=0,0").status == 200
+    plain, inverted = (iip.get(fif + m + "PTL=0,0").pixels("RGB").astype(int) for m in ("", "INV&"))
+    near(inverted, 255 - plain, 1, 1)
+
+
+@pytest.mark.parametrize("w,h", SIZES)
+def test_openlayers_iip(iip, w, h):
+    """Zoomify's tiers, rounded down, numbered by rows."""
+    for z, (a, b) in enumerate(halves(w, h, 256)[::-1]):
+        across, down = math.ceil(a / 256), math.ceil(b / 256)
+        for t in {0, across - 1, across * down - 1}:
+            r = iip.get("/iip?FIF=%dx%d.tif&JTL=%d,%d" % (w, h, z, t))
+            assert r.status == 200 and r.size == (min(256, a - t % across * 256), min(256, b - t // across * 256))
+
+
+def test_leaflet_ivv(iip):
+    """Lower case asked, the canonical spelling answered; a range with its channel counted from 1; CMP=grey."""
+    fif = "/iip?FIF=1000x700.tif&"
+    r = iip.get(fif + "obj=IIP,1.0&obj=max-size&obj=tile-size&obj=resolution-number&obj=bits-per-channel&obj=min-max-sample-values")
+    text = r.body.decode()
+    assert r.status == 200 and text == ("Max-size:1000 700\r\nTile-size:256 256\r\nResolution-number:3\r\nBits-per-channel:8\r\n"
+                                        "Min-Max-sample-values: 0  255  0  255  0  255\r\n")
+    values = text.split("Min-Max-sample-values:")[1].split()
+    assert [float(v) for v in values[0::2]] == [0, 0, 0] and [float(v) for v in values[1::2]] == [255, 255, 255]
+    plain = iip.get(fif + "PTL=2,0").pixels("RGB").astype(int)
+    ranged = iip.get(fif + "MINMAX=1,0,127&PTL=2,0").pixels("RGB")
+    near(ranged[..., 0], np.minimum(plain[..., 0] * 255 / 127, 255), 1, 1)
+    near(ranged[..., 1:], plain[..., 1:], 1, 1)
+    r = iip.get(fif + "CMP=grey&PTL=2,0")
+    assert r.status == 200
+    near(r.pixels("RGB"), np.repeat(plain[..., :1], 3, 2), 1, 1)
+    r = iip.get(fif + "obj=max-size&obj=nonsense")
+    assert r.status == 200 and r.body.startswith(b"Max-size:1000 700\r\nError/")

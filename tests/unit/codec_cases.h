@@ -88,13 +88,24 @@ typedef struct {
     int writes, fail_at;
 } collector;
 
+/* For n bytes that grow in many steps. */
+static size_t room_for(size_t n)
+{
+    size_t room = 256;
+
+    while (room < n)
+        room *= 2;
+    return room;
+}
+
 static iip_status collect(iip_sink *k, const void *p, size_t n, iip_error *e)
 {
     collector *c = (collector *)k;
 
     if (c->writes++ == c->fail_at)
         return iip_fail(e, IIP_E_ABORTED, 0, "gone");
-    c->out.p = realloc(c->out.p, c->out.n + n + 1);
+    if (!c->out.p || room_for(c->out.n + n) > room_for(c->out.n))
+        c->out.p = realloc(c->out.p, room_for(c->out.n + n));
     memcpy(c->out.p + c->out.n, p, n);
     c->out.n += n;
     return IIP_OK;

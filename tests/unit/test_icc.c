@@ -493,7 +493,8 @@ static void test_damaged(void **state)
 
         for (size_t n = 0; n < b->n; n += step)
             endure(b->p, n, rows[i].space);
-        for (size_t at = 0; at < (b->n < 1200 ? b->n : 1200); at++)
+        /* header and list of tags byte for byte, then every third */
+        for (size_t at = 0; at < (b->n < 1200 ? b->n : 1200); at += at < 300 ? 1 : 3)
             for (int v = 0; v < 3; v++) {
                 unsigned char was = b->p[at];
 

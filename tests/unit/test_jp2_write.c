@@ -62,8 +62,11 @@ static void lossless(void **state)
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
         for (int bands = 1; bands <= 4; bands++)
             for (int deep = 0; deep < 2; deep++) {
-                iip_raster in = painted(sizes[k][0], sizes[k][1], bands, deep ? IIP_U16 : IIP_U8);
+                iip_raster in;
 
+                if (sizes[k][0] * sizes[k][1] > 1000000 && bands != 3) /* it takes time */
+                    continue;
+                in = painted(sizes[k][0], sizes[k][1], bands, deep ? IIP_U16 : IIP_U8);
                 if (check_written(&in, 100) < INFINITY)
                     fail_msg("%d x %d of %d bands is not lossless", sizes[k][0], sizes[k][1], bands);
                 free(in.px);
@@ -80,7 +83,7 @@ static double short_of(int quality, int deep)
 /* Slivers, which OpenJPEG's 9/7 wavelet cannot take, are written all the same. */
 static void lossy(void **state)
 {
-    static const int sizes[][2] = {{203, 151}, {700, 600}, {1025, 300}, {1, 1},   {1, 70},
+    static const int sizes[][2] = {{203, 151}, {300, 200}, {1025, 130}, {1, 1},   {1, 70},
                                    {70, 1},    {2, 2},     {3, 5},      {5, 1030}};
     static const int qualities[] = {20, 30, 40, 50};
 

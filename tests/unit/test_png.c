@@ -1,35 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PNG writer: read back by libpng, compared with the samples that went in; chunks are looked at as bytes. */
-#include "codec/codec.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-#include <apr_general.h>
+#include "codec_cases.h"
 #include <png.h>
-
-static apr_pool_t *pool;
-
-typedef struct {
-    iip_sink k;
-    unsigned char *p;
-    size_t n;
-    int writes, fail_at;
-} collector;
-
-static iip_status collect(iip_sink *k, const void *p, size_t n, iip_error *e)
-{
-    collector *c = (collector *)k;
-
-    if (c->writes++ == c->fail_at)
-        return iip_fail(e, IIP_E_ABORTED, 0, "gone");
-    c->p = realloc(c->p, c->n + n + 1);
-    memcpy(c->p + c->n, p, n);
-    c->n += n;
-    return IIP_OK;
-}
 
 static unsigned sample_at(int64_t x, int64_t y, int band, iip_sample s, int two)
 {
@@ -38,39 +10,23 @@ static unsigned sample_at(int64_t x, int64_t y, int band, iip_sample s, int two)
     return two ? (v / 64 & 1) * 255 : s == IIP_U8 ? v & 255 : v & 65535;
 }
 
-static iip_status encode(collector *c, const iip_raster *shape, const iip_enc_opts *o, iip_error *e)
+static iip_status written(collector *c, const iip_raster *shape, const iip_enc_opts *o, iip_error *e)
 {
-    const iip_encoder *enc = iip_encoder_find(IIP_FMT_PNG);
-    const size_t size = iip_sample_size(shape->sample), stride = (size_t)shape->w * shape->bands * size + 6;
-    unsigned char *px = malloc(stride * 64);
-    iip_writer_t *wr;
-    apr_pool_t *p;
+    iip_raster in = blank(shape->w, shape->h, shape->bands, shape->sample);
+    const int64_t row = in.w * in.bands;
     iip_status rv;
 
-    *c = (collector){{collect}, NULL, 0, 0, c->fail_at};
-    apr_pool_create(&p, pool);
-    rv = enc->begin(&wr, shape, o, &c->k, p, e);
-    for (int64_t y = 0, n = 1; y < shape->h && rv == IIP_OK; y += n, n = n % 37 + 5) { /* strips of all heights */
-        iip_raster strip = *shape;
+    for (int64_t i = 0; i < row * in.h; i++) {
+        const unsigned v = sample_at(i % row / in.bands, i / row, (int)(i % in.bands), in.sample, o->bilevel);
 
-        strip.h = n = n > shape->h - y ? shape->h - y : n;
-        strip.stride = stride;
-        strip.px = px;
-        for (int64_t i = 0; i < n * shape->w * shape->bands; i++) {
-            int64_t row = i / (shape->w * shape->bands), at = i % (shape->w * shape->bands);
-            unsigned v = sample_at(at / shape->bands, y + row, (int)(at % shape->bands), shape->sample, o->bilevel);
-
-            if (size == 1)
-                px[row * stride + at] = (unsigned char)v;
-            else
-                ((uint16_t *)(px + row * stride))[at] = (uint16_t)v;
-        }
-        rv = enc->rows(wr, &strip, e);
+        if (in.sample == IIP_U8)
+            in.px[i] = (unsigned char)v;
+        else
+            ((uint16_t *)(void *)in.px)[i] = (uint16_t)v;
     }
-    if (rv == IIP_OK)
-        rv = enc->end(wr, e);
-    apr_pool_destroy(p);
-    free(px);
+    *c = (collector){{collect}, {NULL, 0}, 0, c->fail_at};
+    rv = encode_to(c, iip_encoder_find(IIP_FMT_PNG), &in, o, e);
+    free(in.px);
     return rv;
 }
 
@@ -82,10 +38,10 @@ static uint32_t be32(const unsigned char *p)
 /* Contents of the first chunk of this name; NULL if there is none. */
 static const unsigned char *chunk(const collector *c, const char *name, size_t *len)
 {
-    for (size_t at = 8; at + 12 <= c->n; at += 12 + be32(c->p + at))
-        if (memcmp(c->p + at + 4, name, 4) == 0) {
-            *len = be32(c->p + at);
-            return c->p + at + 8;
+    for (size_t at = 8; at + 12 <= c->out.n; at += 12 + be32(c->out.p + at))
+        if (memcmp(c->out.p + at + 4, name, 4) == 0) {
+            *len = be32(c->out.p + at);
+            return c->out.p + at + 8;
         }
     return NULL;
 }
@@ -99,9 +55,9 @@ static void take(png_structp png, png_bytep p, size_t n)
 {
     cursor *k = png_get_io_ptr(png);
 
-    if (n > k->c->n - k->at)
+    if (n > k->c->out.n - k->at)
         png_error(png, "end");
-    memcpy(p, k->c->p + k->at, n);
+    memcpy(p, k->c->out.p + k->at, n);
     k->at += n;
 }
 
@@ -140,7 +96,7 @@ static void check(const collector *c, const iip_raster *shape, int two)
         }
     }
     png_read_end(png, NULL);
-    assert_int_equal(k.at, c->n);
+    assert_int_equal(k.at, c->out.n);
     png_destroy_read_struct(&png, &info, NULL);
     free(row);
 }
@@ -156,18 +112,18 @@ static void exact(void **state)
                 iip_enc_opts o = {.quality = q};
                 collector c = {.fail_at = -1};
 
-                assert_int_equal(encode(&c, &shape, &o, &e), IIP_OK);
+                assert_int_equal(written(&c, &shape, &o, &e), IIP_OK);
                 check(&c, &shape, 0);
-                free(c.p);
+                free(c.out.p);
             }
     for (int w = 1; w <= 17; w++) {
         iip_raster shape = {w, 9, 1, IIP_U8, 0, NULL};
         iip_enc_opts o = {.quality = 1, .bilevel = 1};
         collector c = {.fail_at = -1};
 
-        assert_int_equal(encode(&c, &shape, &o, &e), IIP_OK);
+        assert_int_equal(written(&c, &shape, &o, &e), IIP_OK);
         check(&c, &shape, 1);
-        free(c.p);
+        free(c.out.p);
     }
 }
 
@@ -209,7 +165,7 @@ static void metadata(void **state)
                       .res_y = 59.06};
 
     o.icc_len = profile(icc, "RGB ");
-    assert_int_equal(encode(&c, &shape, &o, &e), IIP_OK);
+    assert_int_equal(written(&c, &shape, &o, &e), IIP_OK);
     check(&c, &shape, 0);
     assert_non_null(p = chunk(&c, "eXIf", &n));
     assert_int_equal(n, 10);
@@ -217,9 +173,9 @@ static void metadata(void **state)
     assert_non_null(p = chunk(&c, "iTXt", &n));
     assert_int_equal(n, 9 + 5 + 5);
     assert_memory_equal(p, "Copyright\0\0\0\0\0\xc2\xa9 me", n);
-    memcpy(c.p + (p - c.p) - 4, "seen", 4);
+    memcpy(c.out.p + (p - c.out.p) - 4, "seen", 4);
     assert_non_null(p = chunk(&c, "iTXt", &n));
-    memcpy(memmem(c.p, c.n, "seen", 4), "iTXt", 4);
+    memcpy(memmem(c.out.p, c.out.n, "seen", 4), "iTXt", 4);
     assert_int_equal(n, 17 + 1 + 2 + 1 + 1 + sizeof xmp -
                             1); /* keyword, NUL, not compressed, no language, no translation */
     assert_memory_equal(p, "XML:com.adobe.xmp\0\0\0\0\0", 22);
@@ -244,7 +200,7 @@ static void metadata(void **state)
         assert_memory_equal(got, icc, ICC);
         png_destroy_read_struct(&png, &info, NULL);
     }
-    free(c.p);
+    free(c.out.p);
 
     /* what the format has no way for is left out, the picture is whole: text with NUL, resolutions that are none */
     for (int i = 0; i < 2; i++) {
@@ -253,13 +209,13 @@ static void metadata(void **state)
         o.xmp = "a\0b";
         o.xmp_len = 3;
         o.res_x = i ? 1e12 : -1;
-        assert_int_equal(encode(&c, &shape, &o, &e), IIP_OK);
+        assert_int_equal(written(&c, &shape, &o, &e), IIP_OK);
         check(&c, &shape, 0);
         assert_null(chunk(&c, "iCCP", &n));
         assert_null(chunk(&c, "iTXt", &n));
         assert_null(chunk(&c, "eXIf", &n));
         assert_null(chunk(&c, "pHYs", &n));
-        free(c.p);
+        free(c.out.p);
     }
 }
 
@@ -275,20 +231,20 @@ static void streamed(void **state)
             collector c = {.fail_at = -1};
             int writes, chunks = 0;
 
-            assert_int_equal(encode(&c, &shapes[i], &o, &e), IIP_OK);
+            assert_int_equal(written(&c, &shapes[i], &o, &e), IIP_OK);
             check(&c, &shapes[i], 0);
-            for (size_t at = 8; at + 12 <= c.n; at += 12 + be32(c.p + at))
-                if (memcmp(c.p + at + 4, "IDAT", 4) == 0) {
-                    assert_in_range(be32(c.p + at), 1, 65536);
+            for (size_t at = 8; at + 12 <= c.out.n; at += 12 + be32(c.out.p + at))
+                if (memcmp(c.out.p + at + 4, "IDAT", 4) == 0) {
+                    assert_in_range(be32(c.out.p + at), 1, 65536);
                     chunks++;
                 }
             assert_true(chunks > 10);
             writes = c.writes;
-            free(c.p);
+            free(c.out.p);
             for (int n = 3; n < writes; n += writes / 3) {
                 c.fail_at = n;
-                assert_int_equal(encode(&c, &shapes[i], &o, &e), IIP_E_ABORTED);
-                free(c.p);
+                assert_int_equal(written(&c, &shapes[i], &o, &e), IIP_E_ABORTED);
+                free(c.out.p);
             }
         }
 }
@@ -302,9 +258,9 @@ static void sink_fails(void **state)
     for (;; n++) {
         collector c = {.fail_at = n};
         iip_error e = {0};
-        iip_status rv = encode(&c, &shape, &o, &e);
+        iip_status rv = written(&c, &shape, &o, &e);
 
-        free(c.p);
+        free(c.out.p);
         if (rv == IIP_OK)
             break;
         assert_int_equal(rv, IIP_E_ABORTED);
@@ -318,7 +274,7 @@ static void misuse(void **state)
 {
     const iip_encoder *enc = iip_encoder_by_ext("png");
     const iip_enc_opts o = {.quality = 1};
-    collector c = {{collect}, NULL, 0, 0, -1};
+    collector c = {{collect}, {NULL, 0}, 0, -1};
     unsigned char px[30] = {0};
     iip_writer_t *w;
     iip_error e;
@@ -337,21 +293,20 @@ static void misuse(void **state)
         assert_int_equal(enc->begin(&w, &cases[i].shape, &o, &c.k, pool, &e), cases[i].is);
     assert_int_equal(enc->end(w, &e), IIP_E_IO);                                           /* rows are missing */
     assert_int_equal(enc->rows(w, &(iip_raster){10, 3, 1, IIP_U8, 10, px}, &e), IIP_E_IO); /* too many */
-    free(c.p);
+    free(c.out.p);
 }
 
-int main(void)
+static int group(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact),      cmocka_unit_test(metadata), cmocka_unit_test(streamed),
         cmocka_unit_test(sink_fails), cmocka_unit_test(misuse),
     };
-    int failed;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_cases(group);
 }

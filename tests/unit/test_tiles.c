@@ -463,12 +463,26 @@ static void test_same_tile(void **state)
         assert_true(n[k] == n[0] && memcmp(line[k], line[0], n[0]) == 0);
 }
 
+/* ROT=180 in a query: the tile with that number is the one at the other end, cut as it is. */
+static void test_turned(void **state)
+{
+    iip_info i = pyramid(2000, 1500, 256, 256, 0, 2, 0);
+    iip_input in = input("/a_files/11/1_0.jpg", 0);
+
+    iip_request_init(&rq, &set);
+    assert_int_equal(dz()->parse(&in, &rq, &want, pool, &err), IIP_OK);
+    rq.rotate = 180;
+    assert_int_equal(dz()->place(&in, &rq, &i, &lim, pool, &err), IIP_OK);
+    assert_int_equal(iip_request_resolve(&rq, &i, &lim, &err), IIP_OK);
+    assert_true(rq.src.x == 6 * 256 && rq.src.y == 5 * 256 && rq.src.w == 256 && rq.src.h == 1500 - 5 * 256);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tail),           cmocka_unit_test(test_paths),     cmocka_unit_test(test_words),
         cmocka_unit_test(test_vectors),        cmocka_unit_test(test_grids),     cmocka_unit_test(test_slide),
-        cmocka_unit_test(test_missing_column), cmocka_unit_test(test_same_tile),
+        cmocka_unit_test(test_missing_column), cmocka_unit_test(test_same_tile), cmocka_unit_test(test_turned),
     };
     iip_settings raw;
 

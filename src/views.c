@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Views: pages and files of a sequence, their headers, samples and pictures. */
+#include "views.h"
+#include "job.h"
+#include <apr_strings.h>
+#include <string.h>
+
+#define SMALL_PIXELS 10000000
+
+int iip_views_count(const iip_views *v)
+{
+    return v->sequence ? v->sequence->across : v->info->pages;
+}
+
+int iip_views_number(const iip_views *v, int n)
+{
+    return v->sequence ? v->sequence->h[n] : n;
+}
+
+/* Its file and page. */
+static iip_status find(iip_views *v, int n, iip_source_t **s, int *page, iip_error *e)
+{
+    *s = v->src;
+    *page = v->sequence || v->info->pages < 2 ? -1 : n;
+    return v->sequence ? v->open(v->ctx, iip_sequence_file(v->sequence, v->sequence->h[n], 90, v->pool), s, e) : IIP_OK;
+}
+
+iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob **hold, iip_error *e)
+{
+    iip_source_t *s;
+    int page;
+    iip_status rv = find(v, n, &s, &page, e);
+
+    return rv == IIP_OK ? iip_serve_info(v->sv, s, page, v->lim, info, hold, e) : rv;
+}
+
+/* Pixels of the cells that meet want. */
+static __int128 decoded(const iip_level *l, iip_rect want)
+{
+    const int64_t across = (want.x + want.w - 1) / l->tile_w - want.x / l->tile_w + 1;
+    const int64_t down = (want.y + want.h - 1) / l->tile_h - want.y / l->tile_h + 1;
+
+    return (__int128)across * down * l->tile_w * l->tile_h;
+}
+
+/* Decodes inside a place of the gate. What is soon done waits for one whatever the line is. */
+static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info *info, int level, iip_rect want,
+                        iip_raster *out, iip_error *e)
+{
+    iip_cells cells = {.cache = v->sv->cell,
+                       .readers = v->sv->readers,
+                       .src = s,
+                       .info = info,
+                       .lim = v->lim,
+                       .budget = v->b,
+                       .pool = v->pool,
+                       .page = page,
+                       .layers = -1};
+    const size_t hold = info->hold + info->level_hold[level];
+    iip_status rv = iip_gate_enter(&v->sv->gate, v->b, decoded(&info->level[level], want) < SMALL_PIXELS, e);
+
+    if (rv != IIP_OK)
+        return rv;
+    if ((rv = iip_budget_take(v->b, hold, e)) == IIP_OK) {
+        rv = iip_cells_fetch(&cells, level, want, out, e);
+        if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
+            rv = iip_fail(e, IIP_E_CHANGED, 0, "%s: replaced while it was decoded", s->name);
+        iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
+        iip_budget_back(v->b, hold);
+    }
+    iip_gate_leave(&v->sv->gate);
+    return rv;
+}
+
+iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, iip_error *e)
+{
+    iip_source_t *s;
+    const iip_info *info;
+    iip_blob *hold;
+    size_t bytes;
+    int page;
+    iip_status rv = find(v, n, &s, &page, e);
+
+    if (rv != IIP_OK || (rv = iip_serve_info(v->sv, s, page, v->lim, &info, &hold, e)) != IIP_OK)
+        return rv;
+    if (level >= info->levels || want.x + want.w > info->level[level].w || want.y + want.h > info->level[level].h) {
+        rv = iip_refuse(e, IIP_E_RANGE, NULL); /* a view of another size than the one asked of */
+    } else if (v->lim->max_pixels > 0 && decoded(&info->level[level], want) > v->lim->max_pixels) {
+        rv = iip_refuse(e, IIP_E_LIMIT, NULL);
+    } else {
+        *out = (iip_raster){.w = want.w, .h = want.h, .bands = info->bands, .sample = info->sample};
+        out->stride = (size_t)want.w * (size_t)info->bands * iip_sample_size(info->sample);
+        if (__builtin_mul_overflow(out->stride, (size_t)want.h, &bytes))
+            rv = iip_refuse(e, IIP_E_LIMIT, NULL);
+        else if (!(out->px = iip_budget_alloc(v->b, bytes, v->pool, e)))
+            rv = e->status;
+        else
+            rv = fetch(v, s, page, info, level, want, out, e);
+    }
+    iip_blob_release(hold);
+    return rv;
+}
+
+iip_status iip_views_image(iip_views *v, iip_request *rq, iip_blob **out, iip_error *e)
+{
+    iip_status rv = iip_request_resolve(rq, v->info, v->lim, e);
+    size_t room, len;
+    char *line;
+
+    if (rv != IIP_OK)
+        return rv;
+    if (iip_request_streams(rq))
+        return iip_refuse(e, IIP_E_LIMIT, NULL);
+    room = iip_request_room(rq);
+    line = apr_palloc(v->pool, room);
+    len = iip_request_line(rq, line, room);
+    return iip_serve_image(v->sv, rq, line, len, v->info, v->src, v->lim, v->b, v->pool, out, e);
+}
+
+iip_status iip_view_choose(iip_request *rq, const iip_sequence *q, const char **file, apr_pool_t *p, iip_error *e)
+{
+    const int h = rq->angle_h, v = rq->angle_v;
+
+    if (q) {
+        *file = iip_sequence_file(q, h, v, p);
+        return *file ? IIP_OK : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    }
+    if (v >= 0 && v != 90)
+        return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    if (h > 0)
+        rq->page = h; /* which one the picture may not have */
+    return IIP_OK;
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IIPWatermark (spec/iip.md 6.5): added to every answer, at the same place for the same URL; the file's identity counts."""
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import location, refused
+
+MARK = np.zeros((20, 30, 4), np.uint8)
+MARK[..., 0], MARK[..., 1], MARK[..., 3] = 120, 40, 255
+MARK[:, :10, 3] = 128
+
+
+@pytest.fixture(scope="module")
+def marks(work):
+    folder = os.path.join(work, "marks")
+    os.makedirs(folder + "/closed", exist_ok=True)
+    Image.fromarray(MARK).save(folder + "/house.png")
+    Image.fromarray(MARK).save(folder + "/closed/house.png")
+    Image.fromarray(np.zeros((2000, 4), np.uint8)).save(folder + "/tall.png")
+    with open(folder + "/text.png", "w") as f:
+        f.write("no picture")
+    return folder
+
+
+def conf(marks, word, *more, path="/i"):
+    return ('Alias /marks "%s"\n<Directory "%s">\nRequire all granted\n</Directory>\n<Directory "%s/closed">\nRequire all denied\n'
+            '</Directory>\n' % (marks, marks, marks) + location(path, "{data}", "IIPWatermark " + word, *more) + location("/plain"))
+
+
+def added(a, b):
+    """What an answer has more than another, and the corner of it."""
+    d = a.astype(int) - b.astype(int)
+    ys, xs = np.nonzero(d.any(-1) if d.ndim == 3 else d)
+    return d, (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1) if len(ys) else None
+
+
+def test_tile(serve, marks, data):
+    """A whole stored tile is no longer passed through; the mark is there once, as it is, and always at the same place."""
+    s = serve(conf(marks, "/marks/house.png"))
+    url = "/squares_flat.tif/0,0,256,256/256,/0/default.png"
+    plain = s.get("/plain" + url)
+    r = s.get("/i" + url)
+    assert r.status == 200 and r["ETag"] != plain["ETag"]
+    px, was = r.pixels("RGB"), plain.pixels("RGB")
+    d, at = added(px, was)
+    y, x = at[0], at[1]
+    want = np.minimum(was[y:y + 20, x:x + 30].astype(int) + np.round(MARK[..., :3] * (MARK[..., 3:] / 255)), 255)
+    assert np.abs(px[y:y + 20, x:x + 30] - want).max() <= 1
+    d[y:y + 20, x:x + 30] = 0
+    assert not d.any(), "nothing beside it"
+    again = serve(conf(marks, "/marks/house.png", path="/i")).get("/i" + url)
+    assert again.body == r.body and again["ETag"] == r["ETag"]
+    assert s.get("/i" + url, {"If-None-Match": r["ETag"]}).status == 304
+
+
+def test_places_differ(serve, marks):
+    s = serve(conf(marks, "/marks/house.png"))
+    places = set()
+    for k in range(3):
+        url = "/a.tif/%d,0,256,256/256,/0/default.png" % (256 * k)
+        places.add(added(s.get("/i" + url).pixels("RGB"), s.get("/plain" + url).pixels("RGB"))[1][:2])
+    assert len(places) == 3
+
+
+@pytest.mark.parametrize("rest", ["full/900,/0/default.png", "full/900,/90/default.png", "full/900,/!30/gray.jpg", "100,100,50,60/max/0/bitonal.png",
+                                  "full/4,/0/default.webp", "full/max/0/default.tif"])
+def test_every_answer(serve, marks, rest):
+    """Views of any kind are marked, in each block of two tiles by two."""
+    s = serve(conf(marks, "/marks/house.png"))
+    r, plain = s.get("/i/a.tif/" + rest), s.get("/plain/a.tif/" + rest)
+    assert r.status == 200 and r.size == plain.size
+    d, at = added(r.pixels("RGB"), plain.pixels("RGB"))
+    assert at and d.max() > 20
+    w, h = r.size
+    marked = [(d[y:y + 512, x:x + 512] > 20).any() for y in range(0, h - 40, 512) for x in range(0, w - 40, 512)]
+    assert any(marked) if "!30" in rest else all(marked)  # on white nothing can be added
+
+
+def test_opacity_and_chance(serve, marks):
+    url = "/squares_flat.tif/0,0,256,256/256,/0/default.png"
+    none = serve(conf(marks, "/marks/house.png 1 0"))
+    assert none.get("/i" + url).body == none.get("/plain" + url).body
+    weak = serve(conf(marks, "/marks/house.png 0.25"))
+    px, was = weak.get("/i" + url).pixels("RGB"), weak.get("/plain" + url).pixels("RGB")
+    d, at = added(px, was)
+    y, x = at[2] - 20, at[3] - 30
+    want = np.minimum(was[y:y + 20, x:x + 30].astype(int) + np.round(MARK[..., :3] * (MARK[..., 3:] / 255) / 4), 255)
+    assert np.abs(px[y:y + 20, x:x + 30] - want).max() <= 1
+
+
+def test_off_below(serve, marks):
+    s = serve(conf(marks, "/marks/house.png") + location("/i/free", "{data}", "IIPWatermark none"))
+    url = "/squares_flat.tif/0,0,256,256/256,/0/default.png"
+    assert s.get("/i/free" + url).body == s.get("/plain" + url).body
+
+
+@pytest.mark.log("IIPWatermark", "AH01630")
+@pytest.mark.parametrize("word", ["/marks/missing.png", "/marks/closed/house.png", "/marks/", "/marks/text.png", "/marks/tall.png"])
+def test_broken(serve, marks, word):
+    """No mark, no answer: who wants his pictures marked does not want them bare."""
+    s = serve(conf(marks, word))
+    r = s.get("/i/a.tif/full/100,/0/default.jpg")
+    refused(r, 500)
+    assert b"marks" not in r.body
+    assert s.get("/i/a.tif/info.json").status == 200
+
+
+def test_replaced(serve, marks):
+    s = serve(conf(marks, "/marks/new.png"))
+    url = "/i/squares_flat.tif/0,0,256,256/256,/0/default.png"
+    Image.fromarray(MARK).save(marks + "/new.png")
+    first = s.get(url)
+    time.sleep(0.02)
+    Image.fromarray(MARK[::-1, ::-1] // 2).save(marks + "/new.png")
+    second = s.get(url, {"If-None-Match": first["ETag"]})
+    assert second.status == 200 and second.body != first.body
