@@ -140,8 +140,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPJobPorts, ports, WORDS, D, "80 443 21 990", N, "n ...|any", "ports that may be spoken to")                    \
     X(IIPJobFTPSecure, ftp_secure, WORD, D, "off", N, "off|try|required", "explicit TLS for ftp:")                     \
     X(IIPJobCAFile, ca_file, TEXT, D, "", N, "path", "certificates of authorities; default: the system's")             \
-    X(IIPJobUserAgent, user_agent, TEXT, D, "mod_iip/" IIP_VERSION, N, "text",                                         \
-      "what downloads and uploads call themselves")                                                                    \
+    X(IIPJobUserAgent, user_agent, TEXT, D, "", N, "text",                                                             \
+      "what downloads and uploads call themselves; default: mod_iip/ and its version")                                 \
     X(IIPJobCallbackSecret, callback_secret, TEXT, D, "", N, "path",                                                   \
       "file with the secret that signs callbacks, readable by User")                                                   \
     X(IIPJobStrictStatus, strict_status, FLAG, D, "Off", N, "On|Off",                                                  \

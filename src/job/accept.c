@@ -232,17 +232,10 @@ static job_code slow_phase(const job_t *j, const job_place *place, const char *i
 static json_t *taken(const job_desk *d, const char *id, const char *dest)
 {
     json_t *o = json_object();
-    char *url = malloc(strlen(d->base) + JOB_ID_LEN + 2);
 
     json_object_set_new(o, "dstURL", json_string(dest));
     json_object_set_new(o, "id", json_string(id));
-    if (url) {
-        strcpy(url, d->base);
-        strcat(url, "/");
-        strcat(url, id);
-        json_object_set_new(o, "statusURL", json_string(url));
-    }
-    free(url);
+    json_object_set_new(o, "statusURL", json_sprintf("%s/%s", d->base, id));
     return o;
 }
 
@@ -331,7 +324,8 @@ static void take_one(const job_desk *d, const char *text, one_job *one, job_repl
     const char *kept;
     job_code rv = job_parse(j, text, strlen(text), d->place, p, &e);
 
-    job_id_make(one->entry.id);
+    if (rv == JOB_OK && job_id_make(one->entry.id) != 0)
+        rv = job_fail(&e, JOB_E_BUSY, 1, "no random numbers");
     if (rv == JOB_OK && j->key && (one->reply = first_reply(d, j->key, p)) != NULL)
         return;
     if (rv == JOB_OK && is_full(d))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Limits and a filter of system calls for processes that meet strangers' bytes (spec/security.md section 7). */
 #include "confine.h"
+#include "number.h"
 #include <dirent.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -90,7 +91,7 @@ void job_close_others(const int *keep, int n)
     if (!d)
         return;
     while ((one = readdir(d)) != NULL) {
-        int fd = atoi(one->d_name), wanted = fd <= 2 || fd == dirfd(d);
+        int fd = (int)job_whole_text(one->d_name), wanted = fd <= 2 || fd == dirfd(d);
 
         for (int i = 0; i < n; i++)
             wanted |= fd == keep[i];

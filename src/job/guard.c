@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who a job may speak to: host patterns, ports, addresses (spec/imgserve.md section 9, spec/security.md section 7). */
 #include "job.h"
+#include "number.h"
 #include <arpa/inet.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <apr_lib.h>
 
 typedef struct {
     unsigned char at[16];
@@ -17,6 +16,7 @@ static int net_read(net *n, const char *text)
     char host[INET6_ADDRSTRLEN];
     const char *slash = strchr(text, '/');
     size_t len = slash ? (size_t)(slash - text) : strlen(text);
+    int64_t given;
 
     if (len >= sizeof host)
         return -1;
@@ -31,10 +31,10 @@ static int net_read(net *n, const char *text)
     n->bits = 8 * n->length;
     if (!slash)
         return 0;
-    if (!apr_isdigit(slash[1]) || strlen(slash + 1) > 3 || strspn(slash + 1, "0123456789") != strlen(slash + 1) ||
-        atoi(slash + 1) > n->bits)
+    given = job_whole_text(slash + 1);
+    if (given < 0 || given > n->bits)
         return -1;
-    n->bits = atoi(slash + 1);
+    n->bits = (int)given;
     return 0;
 }
 
@@ -128,7 +128,7 @@ int job_address_good(const job_place *place, const unsigned char *at, int length
 int job_port_good(const job_place *place, int port)
 {
     for (const char *const *p = place->ports; p && *p; p++)
-        if (strcmp(*p, "any") == 0 || atoi(*p) == port)
+        if (strcmp(*p, "any") == 0 || job_whole_text(*p) == port)
             return 1;
     return 0;
 }

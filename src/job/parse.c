@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The JSON of a job and the quick checks, in the order old clients know (spec/imgserve.md sections 2 to 6). */
 #include "job.h"
+#include "number.h"
 #ifdef IIP_HAVE_JOBS
 #include "path.h"
 #include <jansson.h>
@@ -158,21 +159,20 @@ static int opt_gravity(job_t *j, const json_t *v)
         {"ne", {1, 0, 0, 0}},      {"nw", {0, 0, 0, 0}},          {"se", {1, 1, 0, 0}},
         {"sw", {0, 1, 0, 0}},      {"entropy", {0.5, 0.5, 0, 1}},
     };
-    const char *text = json_string_value(v), *comma;
-    char *end;
+    const char *text = json_string_value(v);
 
     for (size_t i = 0; text && i < sizeof known / sizeof *known; i++)
         if (strcmp(text, known[i].name) == 0) {
             j->gravity = known[i].g;
             return 0;
         }
-    if (!text || !(comma = strchr(text, ',')) || strspn(text, "0123456789.,") != strlen(text))
+    if (!text)
         return -1;
-    j->gravity = (job_gravity){strtod(text, &end), 0, 0, 0};
-    if (end == text || end != comma)
+    j->gravity = (job_gravity){.x = job_decimal(&text)};
+    if (*text++ != ',')
         return -1;
-    j->gravity.y = strtod(comma + 1, &end);
-    return end == comma + 1 || *end || !(j->gravity.x <= 1) || !(j->gravity.y <= 1) ? -1 : 0;
+    j->gravity.y = job_decimal(&text);
+    return !*text && j->gravity.x >= 0 && j->gravity.x <= 1 && j->gravity.y >= 0 && j->gravity.y <= 1 ? 0 : -1;
 }
 
 static int opt_enlarge(job_t *j, const json_t *v)
@@ -202,7 +202,7 @@ static int opt_background(job_t *j, const json_t *v)
 
     if (!s || strlen(s) != 6 || strspn(s, "0123456789abcdefABCDEF") != 6)
         return -1;
-    j->background = (int)strtol(s, NULL, 16);
+    j->background = (int)apr_strtoi64(s, NULL, 16);
     return 0;
 }
 

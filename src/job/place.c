@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Settings to a place. */
 #include "place.h"
-#include <stdlib.h>
+#include "number.h"
 #include <string.h>
 #include <apr_strings.h>
 
@@ -20,14 +20,11 @@ static int pattern_good(const char *word)
     return strcmp(word, "*") == 0 || (!strchr(word + 2 * (strncmp(word, "*.", 2) == 0), '*') && *word != '.');
 }
 
-static int number_good(const char *word)
-{
-    return strspn(word, "0123456789") == strlen(word) && strlen(word) <= 5 && atoi(word) >= 1 && atoi(word) <= 65535;
-}
-
 static int port_good(const char *word)
 {
-    return strcmp(word, "any") == 0 || number_good(word);
+    const int64_t n = job_whole_text(word);
+
+    return strcmp(word, "any") == 0 || (n >= 1 && n <= 65535);
 }
 
 static int colour_good(const char *word)
@@ -75,13 +72,13 @@ void job_place_make(job_place *place, const iip_settings *set, const iip_job_set
         .deny_net = job->deny_net,
         .ports = job->ports,
         .ca_file = job->ca_file,
-        .user_agent = job->user_agent,
+        .user_agent = job->user_agent ? job->user_agent : "mod_iip/" IIP_VERSION,
         .callback_secret = job->callback_secret,
         .failure_text = job->failure_text ? job->failure_text : "Image processing failed",
         .placeholder_text = job->placeholder_text ? job->placeholder_text : "Image being processed",
         .placeholder_file = job->placeholder_file,
-        .placeholder_ground = colour[0] ? strtol(colour[0], NULL, 16) : 0xffffff,
-        .placeholder_ink = colour[0] && colour[1] ? strtol(colour[1], NULL, 16) : 0,
+        .placeholder_ground = colour[0] ? apr_strtoi64(colour[0], NULL, 16) : 0xffffff,
+        .placeholder_ink = colour[0] && colour[1] ? apr_strtoi64(colour[1], NULL, 16) : 0,
         .ftp_secure = job->ftp_secure,
         .retries = job->retries,
         .transfer_timeout = (job->transfer_timeout + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Files of the spool. What makes a step durable is said at each: data before its name, the name before the reply. */
+ * Files of the spool. What makes a step durable is said at each: data before its name, the name before the reply. Long
+ * because every step a job can take is here, side by side. */
 #include "spool.h"
+#include "number.h"
 #ifdef IIP_HAVE_JOBS
 #include <dirent.h>
 #include <errno.h>
@@ -79,18 +81,19 @@ int64_t job_now(void)
     return apr_time_now() / 1000;
 }
 
-void job_id_make(char id[JOB_ID_LEN + 1])
+int job_id_make(char id[JOB_ID_LEN + 1])
 {
     unsigned char random[16];
     uint64_t ms = (uint64_t)job_now();
 
     if (apr_generate_random_bytes(random, sizeof random) != APR_SUCCESS)
-        abort();
+        return -1;
     for (int i = 9; i >= 0; i--, ms >>= 5)
         id[i] = digits[ms & 31];
     for (int i = 0; i < 16; i++)
         id[10 + i] = digits[random[i] & 31];
     id[JOB_ID_LEN] = '\0';
+    return 0;
 }
 
 int job_id_good(const char *text)
@@ -128,14 +131,13 @@ static void name_of(const job_entry *e, job_folder f, char name[JOB_NAME_MAX])
 
 static int read_name(const char *name, job_folder f, job_entry *e)
 {
-    char *end;
+    static const char hex[] = "0123456789abcdef";
+    const char *digit;
 
     memset(e, 0, sizeof *e);
     if (f == JOB_IN_QUEUE || f == JOB_IN_CALL) {
-        e->due = strtoll(name, &end, 10);
-        if (end != name + 13 || *end != '-')
+        if ((e->due = job_whole(&name)) < 0 || *name++ != '-')
             return -1;
-        name = end + 1;
     }
     if (strlen(name) < JOB_ID_LEN)
         return -1;
@@ -147,12 +149,12 @@ static int read_name(const char *name, job_folder f, job_entry *e)
         return 0;
     if (*name++ != '.')
         return -1;
-    e->attempts = (int)strtol(name, &end, 10);
-    if (end == name || *end != '.' || e->attempts < 0)
+    e->attempts = (int)job_whole(&name);
+    if (e->attempts < 0 || *name++ != '.' || strlen(name) != 16)
         return -1;
-    name = end + 1;
-    e->dest = strtoull(name, &end, 16);
-    return end != name + 16 || *end ? -1 : 0;
+    for (; *name && (digit = strchr(hex, *name)) != NULL; name++)
+        e->dest = e->dest << 4 | (uint64_t)(digit - hex);
+    return *name ? -1 : 0;
 }
 
 /* fn is given each entry, and says 1 to stop. */
@@ -263,8 +265,7 @@ int job_key_claim(job_spool *s, const char *key, const char **text, apr_pool_t *
     int rv;
 
     key_name(key, name);
-    job_id_make(own);
-    if (write_file(s->folder[JOB_IN_TMP], own, *text, strlen(*text)) != 0)
+    if (job_id_make(own) != 0 || write_file(s->folder[JOB_IN_TMP], own, *text, strlen(*text)) != 0)
         return -1;
     rv = linkat(s->folder[JOB_IN_TMP], own, s->folder[JOB_IN_KEYS], name, 0);
     if (rv != 0 && errno != EEXIST) {

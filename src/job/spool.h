@@ -41,8 +41,8 @@ typedef struct {
 int job_spool_open(job_spool **s, const char *path, int make, apr_pool_t *p);
 /* Gives all of it to another user, for a parent that is root. */
 int job_spool_own(const char *path, uid_t user, gid_t group, apr_pool_t *p);
-int64_t job_now(void); /* ms */
-void job_id_make(char id[JOB_ID_LEN + 1]);
+int64_t job_now(void);                    /* ms */
+int job_id_make(char id[JOB_ID_LEN + 1]); /* -1: no random numbers */
 /* 1 if text is an id as we make them: may be a file's name. */
 int job_id_good(const char *text);
 uint64_t job_dest_hash(const char *dest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SVG: looked at with expat, drawn by librsvg (spec/imgserve.md sections 3, 6 and 9, spec/security.md section 7). */
 #include "render.h"
+#include "number.h"
 #ifdef IIP_HAVE_JOBS
 #include <stdlib.h>
 #include <string.h>
@@ -68,11 +69,10 @@ static double length(const char *text)
         const char *unit;
         double pixels;
     } units[] = {{"", 1}, {"px", 1}, {"pt", 96. / 72}, {"pc", 16}, {"mm", 96 / 25.4}, {"cm", 96 / 2.54}, {"in", 96}};
-    char *end;
-    double v = strtod(text, &end);
+    double v = job_decimal(&text);
 
-    for (size_t i = 0; end > text && v > 0 && v < 1e6 && i < sizeof units / sizeof *units; i++)
-        if (strcmp(end, units[i].unit) == 0)
+    for (size_t i = 0; v > 0 && v < 1e6 && i < sizeof units / sizeof *units; i++)
+        if (strcmp(text, units[i].unit) == 0)
             return v * units[i].pixels;
     return 0;
 }
@@ -82,12 +82,10 @@ static void view_box(look *l, const char *text)
     double v[4];
 
     for (int i = 0; i < 4; i++) {
-        char *end;
-
-        v[i] = strtod(text, &end);
-        if (end == text)
+        v[i] = job_decimal(&text);
+        if (isnan(v[i]))
             return;
-        text = end + strspn(end, ", \t\r\n");
+        text += strspn(text, ", \t\r\n");
     }
     if (!(v[2] > 0 && v[3] > 0 && v[2] < 1e6 && v[3] < 1e6))
         return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Addresses of jobs, split by libcurl so that what is checked is what is connected to. */
 #include "job.h"
+#include "number.h"
 #ifdef IIP_HAVE_JOBS
 #include "path.h"
 #include <arpa/inet.h>
@@ -85,7 +86,7 @@ static int fill(job_url *out, const char *text, CURLU *u, apr_pool_t *p)
     port = part(u, CURLUPART_PORT, 0, p);
     if (!host || !*host || !as_written(text, host))
         return -1;
-    out->port = port ? atoi(port) : own_port[out->scheme];
+    out->port = port ? (int)job_whole_text(port) : own_port[out->scheme];
     if (out->port < 1 || out->port > 65535)
         return -1;
     if (*host == '[') {
@@ -128,7 +129,7 @@ static const char *ascii_only(const char *s, apr_pool_t *p)
 
     for (; *s; s++)
         if (*s == ' ' || *s & 0x80)
-            o += sprintf(o, "%%%02X", (unsigned char)*s);
+            o += snprintf(o, 4, "%%%02X", (unsigned char)*s);
         else
             *o++ = *s;
     *o = '\0';

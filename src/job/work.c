@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -19,62 +20,48 @@
 /* --- the source --- */
 
 typedef struct {
-    int fd;
-    int64_t have;
+    char *data;
+    size_t have, room;
 } keeper;
 
 static int keep(void *ctx, const void *data, size_t n)
 {
     keeper *k = ctx;
 
-    for (size_t at = 0; at < n;) {
-        ssize_t w = write(k->fd, (const char *)data + at, n - at);
+    if (k->have + n > k->room) {
+        const size_t room = 2 * (k->have + n);
+        char *more = realloc(k->data, room);
 
-        if (w <= 0)
+        if (!more)
             return -1;
-        at += (size_t)w;
+        k->data = more;
+        k->room = room;
     }
-    k->have += (int64_t)n;
+    memcpy(k->data + k->have, data, n);
+    k->have += n;
     return 0;
 }
 
-typedef struct {
-    void *at;
-    size_t n;
-} mapping;
-
-static apr_status_t unmap(void *ctx)
+static apr_status_t free_source(void *ctx)
 {
-    munmap(((mapping *)ctx)->at, ((mapping *)ctx)->n);
+    free(((keeper *)ctx)->data);
     return APR_SUCCESS;
 }
 
-/* Fetched into memory that is nobody else's: a map of it cannot be cut short. */
 static job_code get_source(const job_t *j, const job_place *place, apr_time_t until, iip_source_t **s, apr_pool_t *p,
                            job_error *e)
 {
-    keeper k = {memfd_create("iip-source", MFD_CLOEXEC), 0};
-    mapping *m = apr_palloc(p, sizeof *m);
-    job_code rv;
+    keeper *k = apr_pcalloc(p, sizeof *k);
 
     if (j->from.scheme == JOB_FILE)
-        rv = job_open_source(&j->from, place, s, p, e);
-    else if (k.fd < 0)
-        rv = job_fail(e, JOB_E_FETCH, 1, "no memory for the source");
-    else if ((rv = job_fetch(&j->from, place, until, keep, &k, p, e)) == JOB_OK) {
-        m->n = (size_t)k.have;
-        m->at = m->n ? mmap(NULL, m->n, PROT_READ, MAP_PRIVATE, k.fd, 0) : MAP_FAILED;
-        if (m->at == MAP_FAILED) {
-            rv = m->n ? job_fail(e, JOB_E_FETCH, 1, "no memory for the source")
-                      : job_fail(e, JOB_E_NO_PICTURE, 0, "the source is empty");
-        } else {
-            apr_pool_cleanup_register(p, m, unmap, apr_pool_cleanup_null);
-            *s = iip_source_memory(m->at, m->n, "source", p);
-        }
-    }
-    if (k.fd >= 0)
-        close(k.fd);
-    return rv;
+        return job_open_source(&j->from, place, s, p, e);
+    apr_pool_cleanup_register(p, k, free_source, apr_pool_cleanup_null);
+    if (job_fetch(&j->from, place, until, keep, k, p, e) != JOB_OK)
+        return e->code;
+    if (!k->have)
+        return job_fail(e, JOB_E_NO_PICTURE, 0, "the source is empty");
+    *s = iip_source_memory(k->data, k->have, "source", p);
+    return JOB_OK;
 }
 
 /* --- the picture --- */
