@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image jobs over HTTP, with real peers (spec/imgserve.md section 12)."""
 import contextlib
+import gzip
 import hashlib
 import hmac
 import io
@@ -364,6 +365,39 @@ def test_ftps(serve, folder, peer):
             with open(os.path.join(root, "in", "a.png"), "rb") as f:
                 assert is_result(f.read())
             os.chmod(root, 0o755)
+
+
+@pytest.mark.log(r"IIP0205")
+def test_bombs(serve, folder, peer):
+    """SVGs and pictures that ask for much end in time, within memory, and take nobody along."""
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
+    entity = '<!DOCTYPE s [<!ENTITY a0 "aaaaaaaaaa">' + "".join(
+        '<!ENTITY a%d "%s">' % (i, "&a%d;" % (i - 1) * 10) for i in range(1, 10)) + "]>"
+    nest = "".join('<g id="n%d">%s</g>' % (i, '<use href="#n%d"/>' % (i - 1) * 10) for i in range(1, 12))
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10">%s</svg>'
+    peer.files.update({
+        "entity.svg": (entity + svg % "&a9;").encode(),
+        "nest.svg": (svg % ('<rect id="n0" width="1" height="1"/>' + nest + '<use href="#n11"/>')).encode(),
+        "filter.svg": (svg % ('<filter id="f"><feGaussianBlur stdDeviation="100000"/><feTurbulence baseFrequency="1e9" numOctaves="9999"/>'
+                              '</filter><rect width="9999999" height="9999999" filter="url(#f)"/>')).encode(),
+        "gzip.svgz": gzip.compress((svg % (" " * 50000000)).encode()),
+        "file.svg": (svg % '<image href="file:///etc/passwd" width="9" height="9"/>').encode(),
+    })
+    t = time.time()
+    for name in ("entity.svg", "nest.svg", "filter.svg", "gzip.svgz", "file.svg"):
+        r = jobs.post(peer.url + "/" + name, "file:///x-%s.png" % name, op="rasterize").json()
+        if "id" in r:
+            assert jobs.wait(r["id"])["state"] in ("done", "failed")
+        else:
+            assert r["code"] in (204, 206), (name, r)
+    # one whose header promises 65535 x 65535, and one whose length is a lie
+    peer.files["wide.png"] = picture(300, 300).replace((300).to_bytes(4, "big") * 2, (65535).to_bytes(4, "big") * 2)
+    assert jobs.post(peer.url + "/wide.png", "file:///w.png").json()["code"] == 206
+    peer.files["endless.jpg"] = picture(3000, 3000, "JPEG") + bytes(6 << 20)
+    peer.slow["/endless.jpg"] = "no length"
+    r = jobs.post(peer.url + "/endless.jpg", "file:///e.jpg").json()
+    assert jobs.wait(r["id"])["error"]["code"] == 206
+    assert time.time() - t < 60
 
 
 @pytest.mark.any_mpm
