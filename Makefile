@@ -151,6 +151,7 @@ clean:
 	rm -rf build
 
 .DELETE_ON_ERROR:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# not those of variants, which may be writing them
+-include $(shell find $(BUILD)/src $(BUILD)/unit $(BUILD)/fuzz $(BUILD)/*.d -name '*.d' 2>/dev/null)
 
 .PHONY: all units fuzzers readme deps lint check demo asan tsan valgrind fuzz bench install clean

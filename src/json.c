@@ -93,6 +93,12 @@ void iip_json_string(iip_json *j, const char *key, const char *value)
     put_string(j, value);
 }
 
+void iip_json_raw(iip_json *j, const char *key, const char *value, size_t n)
+{
+    begin(j, key);
+    put(j, value, n);
+}
+
 void iip_json_integer(iip_json *j, const char *key, int64_t value)
 {
     char text[24];

@@ -23,7 +23,24 @@ void iip_json_string(iip_json *j, const char *key, const char *value);
 void iip_json_integer(iip_json *j, const char *key, int64_t value);
 /* Nine digits of a number from 10^-9 to 10^9, never with an exponent. */
 void iip_json_number(iip_json *j, const char *key, double value);
+/* A value that is JSON already. */
+void iip_json_raw(iip_json *j, const char *key, const char *value, size_t n);
 /* One string with its quotes. */
 const char *iip_json_quote(const char *value, apr_pool_t *p);
 const char *iip_json_text(iip_json *j);
+
+/* ---- json_read.c ---- */
+
+/* 1 if the text is one object and nothing else, UTF-8, at most 32 deep. */
+int iip_json_is_object(const char *text);
+/* Members of such an object, or elements of an array in it, one after the other: *at is at first where it begins. Name
+ * (between its quotes) and value are as they are written. 0: there are no more. */
+typedef struct {
+    int named; /* set by the caller: 1 for an object */
+    const char *name, *value;
+    size_t name_length, value_length;
+} iip_json_member;
+int iip_json_next(const char **at, iip_json_member *m);
+/* 1 if the object has a member of that name. */
+int iip_json_has(const char *text, const iip_json_member *name);
 #endif

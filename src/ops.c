@@ -72,7 +72,7 @@ static int add_ranges(const iip_op *old, int argc, const float *arg, float *to)
     for (int from = 0; from < 2; from++) {
         const float *r = from ? arg : old ? old->arg : NULL;
 
-        for (const float *end = r + (from ? argc : old ? old->argc : 0); r < end; r += 3) {
+        for (int left = from ? argc : old ? old->argc : 0; left > 0; left -= 3, r += 3) {
             float c = r[0] < 0 ? -1 : floorf(r[0]);
             int at = 0;
 

@@ -105,8 +105,10 @@ int iip_path_good(const char *name)
 
 const char *iip_path_below(const char *top, const char *name)
 {
-    size_t n = strlen(top);
+    size_t n;
 
+    top += *top == '/' && *name != '/';
+    n = strlen(top);
     return strncmp(name, top, n) == 0 && name[n] == '/' ? name + n + 1 : name;
 }
 

@@ -11,7 +11,8 @@ int iip_path_decode_to(char *out, const char *s, size_t n);
  * begins with a dot, leading slash, more than 1024 octets, more than 32 segments, invalid UTF-8, scheme or drive
  * prefix. */
 int iip_path_good(const char *name);
-/* What follows `top` and a slash in name; name itself if it does not begin so. */
+/* What follows `top` and a slash in name, whose own first slash may have been cut off; name itself if it does not begin
+ * so. */
 const char *iip_path_below(const char *top, const char *name);
 /* 1 if s is well-formed UTF-8. */
 int iip_utf8_good(const char *s);

@@ -488,6 +488,17 @@ static void tile_to_region(iip_request *rq, const iip_info *info)
         *rq = plain;
 }
 
+/* Quality layers to decode; 0: all, however that was asked for. */
+static int layers(const iip_request *rq, const iip_info *info)
+{
+    const iip_pair most = iip_lower_value(&rq->set->max_layers);
+    int64_t n = most.b ? (info->layers + 1) / 2 : info->layers;
+
+    n = most.a > 0 && most.a < n ? most.a : n;
+    n = rq->layers >= 1 && rq->layers < n ? rq->layers : n;
+    return n >= info->layers ? 0 : (int)n;
+}
+
 iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_limits *lim, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(rq->format);
@@ -503,6 +514,7 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if ((rv = resolve_region(rq, info, e)) != IIP_OK || (rv = resolve_size(rq, info, lim, e)) != IIP_OK)
         return rv;
     iip_request_ops(rq, info);
+    rq->layers = layers(rq, info);
     if (enc && rq->quality < 0)
         rq->quality = default_quality(rq->set, enc);
     rq->level = smallest_level(rq, info);

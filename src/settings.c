@@ -3,6 +3,7 @@
  * Longer than others: one small setter for each kind of value. */
 #include "settings.h"
 #include "codec/codec.h"
+#include "json.h"
 #include "path.h"
 #include <assert.h>
 #include <limits.h>
@@ -11,6 +12,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#define JSON_MAX 16384
 #define TEXT_MAX 1024 /* of a value that reaches a header */
 
 enum {
@@ -22,6 +24,7 @@ enum {
     KIND_COLOUR,
     KIND_VERSIONS,
     KIND_QUALITY,
+    KIND_LAYERS,
     KIND_LOWER,
     KIND_PAIR,
     KIND_PLACES,
@@ -30,6 +33,8 @@ enum {
     KIND_TEXT,
     KIND_PIECE,
     KIND_WATERMARK,
+    KIND_JSON,
+    KIND_NOTICE,
     KIND_URL,
     KIND_LIST,
     KIND_NETS,
@@ -413,6 +418,8 @@ static const char *set_quality(void *member, const words *w)
         return wrong(w);
     if (!(enc = iip_encoder_find((iip_format)f)))
         return iip_setting_unbuilt;
+    if (enc->q_min == enc->q_max)
+        return apr_psprintf(w->p, "%s: %s has none", w->d->name, enc->name);
     if (n < enc->q_min || n > enc->q_max || *s)
         return apr_psprintf(w->p, "%s %s takes a number from %d to %d", w->d->name, enc->name, enc->q_min, enc->q_max);
     q->of[f] = (int)n;
@@ -436,6 +443,14 @@ static const char *set_places(void *member, const words *w)
     return !bad && ((iip_pair *)member)->a < 1 ? wrong(w) : bad;
 }
 
+static void lower(iip_lower *l, iip_pair pair, int htaccess)
+{
+    if (htaccess)
+        l->cap = smaller_pair(l->cap, pair);
+    else
+        l->admin = pair;
+}
+
 static const char *set_lower(void *member, const words *w)
 {
     iip_lower *l = member;
@@ -446,10 +461,21 @@ static const char *set_lower(void *member, const words *w)
         return bad;
     if (pair.b == -1)
         pair.b = pair.a;
-    if (w->htaccess)
-        l->cap = smaller_pair(l->cap, pair);
-    else
-        l->admin = pair;
+    lower(l, pair, w->htaccess);
+    return NULL;
+}
+
+static const char *set_layers(void *member, const words *w)
+{
+    const char *s = w->argv[0];
+    iip_pair pair = {0, !apr_cstr_casecmp(s, "half")};
+
+    if (apr_cstr_casecmp(s, "all") && !pair.b) {
+        pair.a = digits(&s);
+        if (pair.a < 1 || pair.a > 65535 || *s)
+            return wrong(w);
+    }
+    lower(member, pair, w->htaccess);
     return NULL;
 }
 
@@ -514,6 +540,38 @@ static const char *set_watermark(void *member, const words *w)
         return wrong(w);
     *(const iip_watermark **)member = m;
     return NULL;
+}
+
+/* An object for info.json. What a client must be able to rely on is ours to say. */
+static const char *set_json(void *member, const words *w)
+{
+    static const char *const fixed[] = {
+        "@context",      "id",         "@id",         "type",      "@type",     "protocol",     "profile",
+        "width",         "height",     "maxWidth",    "maxHeight", "maxArea",   "sizes",        "tiles",
+        "scale_factors", "tile_width", "tile_height", "formats",   "qualities", "extraFormats", "extraQualities",
+        "extraFeatures", "pages"};
+    iip_json_member m = {.named = 1};
+    const char *at = w->argv[0];
+
+    if (strlen(at) > JSON_MAX || !iip_json_is_object(at))
+        return apr_pstrcat(w->p, w->d->name, " takes one JSON object, up to 16384 octets", NULL);
+    while (iip_json_next(&at, &m)) {
+        const char *name = apr_pstrmemdup(w->p, m.name, m.name_length);
+
+        if (!m.name_length || m.name_length > 60 || strchr(name, '\\'))
+            return apr_pstrcat(w->p, w->d->name, ": no plain name of a member: ", name, NULL);
+        for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+            if (!strcmp(name, fixed[i]))
+                return apr_pstrcat(w->p, w->d->name, " cannot set ", name, NULL);
+    }
+    *(const char **)member = w->argv[0];
+    return NULL;
+}
+
+/* Formats take it for UTF-8. */
+static const char *set_notice(void *member, const words *w)
+{
+    return iip_utf8_good(w->argv[0]) ? set_text(member, w) : apr_pstrcat(w->p, w->d->name, " takes UTF-8", NULL);
 }
 
 static const char *set_url(void *member, const words *w)
@@ -588,13 +646,14 @@ static const char *set_nets(void *member, const words *w)
 }
 
 static setter *const setters[] = {
-    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,           [KIND_FLAG] = set_flag,
-    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions,   [KIND_QUALITY] = set_quality,
-    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,           [KIND_PLACES] = set_places,
-    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,       [KIND_PROFILE] = set_profile,
-    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,           [KIND_PIECE] = set_piece,
-    [KIND_URL] = set_url,       [KIND_WATERMARK] = set_watermark, [KIND_LIST] = set_list,
-    [KIND_NETS] = set_nets,     [KIND_WORDS] = set_words,         [KIND_TIMES] = set_times,
+    [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
+    [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
+    [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
+    [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
+    [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
+    [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
+    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
+    [KIND_NOTICE] = set_notice, [KIND_WORDS] = set_words,       [KIND_TIMES] = set_times,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

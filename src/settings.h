@@ -60,19 +60,23 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPSequencePattern, sequence_pattern, PIECE, H, "_pyr_", N, "text",                                              \
       "between the name of a sequence and the angles of its views: `thing_pyr_030_090.tif` is one of `thing`")         \
     X(IIPQuality, quality, QUALITY, H, "", N, "format n",                                                              \
-      "quality of an output format: jpeg 1-100 (75), png 0-9 (1), tiff: what its compression takes, deflate 0-9 (1), " \
-      "zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless)")                                                \
+      "quality of an output format: jpeg and pdf 1-100 (75), png 0-9 (1), webp 0-100 (50, 0 is lossless), avif "       \
+      "0-100 (50, 100 is lossless), jp2 20-100 dB (40, 100 is lossless), tiff: what its compression takes, deflate "   \
+      "0-9 (1), zstd 1-19 (1), jpeg 1-100 (75), webp 0-100 (75, 0 is lossless); gif has none")                         \
     X(IIPTIFFCompression, tiff_compression, CODING, H, "deflate", K, "none|lzw|deflate|jpeg|webp|zstd",                \
       "compression of TIFF answers; deflate where it cannot hold the samples (deep or transparent ones as JPEG), or "  \
       "where libtiff lacks it")                                                                                        \
     X(IIPKeepDepth, keep_depth, FLAG, H, "Off", K, "On|Off",                                                           \
-      "samples of more than 8 bits are kept where the format has them: 16 bits in PNG; 16, 32 and floats in TIFF")     \
+      "samples of more than 8 bits are kept where the format has them: 16 bits in PNG and JPEG 2000; 16, 32 and "      \
+      "floats in TIFF")                                                                                                \
     X(IIPProfile, profile, PROFILE, H, "embed", K, "embed|convert|strip",                                              \
       "colour profile of the source: sent along, its colours converted to sRGB, or dropped. CMYK, CIELAB and floats "  \
       "are always converted; an sRGB profile is never sent")                                                           \
     X(IIPMaxICC, max_icc, LOWER, H, "64K", K, "bytes", "largest colour profile sent along; larger ones are converted") \
-    X(IIPCopyright, copyright, TEXT, H, "", K, "text",                                                                 \
+    X(IIPCopyright, copyright, NOTICE, H, "", K, "text",                                                               \
       "copyright notice put into answers that show the whole picture, in place of the source's own")                   \
+    X(IIPMaxLayers, max_layers, LAYERS, H, "all", N, "all|half|n",                                                     \
+      "quality layers of JPEG 2000 that are decoded; more need more time")                                             \
     X(IIPBackground, background, COLOUR, H, "ffffff", K, "rrggbb",                                                     \
       "behind transparent pixels, empty tiles and turned corners where the format has no alpha")                       \
     X(IIPWatermark, watermark, WATERMARK, H, "", N, "URL-path [opacity] [probability]",                                \
@@ -94,6 +98,11 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIIFDelimiter, delimiter, WORD, H, ";", N, ";|$|!|none",                                                         \
       "between an identifier and the number of a page: `a.tif;2`, and `a.tif;2;1:4` at a quarter of its size")         \
     X(IIIFLiteralSlash, literal_slash, FLAG, H, "On", N, "On|Off", "identifiers may hold unencoded slashes")           \
+    X(IIIFExtensions, extensions, FLAG, H, "Off", N, "On|Off",                                                         \
+      "qualities beyond the standard's: negative, stretch, equalization, log, and the colour maps hot, cold, jet, "    \
+      "red, green, blue, viridis, magma, inferno, plasma, cividis, turbo, terrain")                                    \
+    X(IIIFExtraInfo, extra_info, JSON, H, "", N, "object",                                                             \
+      "JSON object whose members (rights, service, ...) are put into info.json; not those that tell what is answered") \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
@@ -165,6 +174,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_VERSIONS                                  int /* digits in order of preference: "3 2" = 32; -1 unset */
 #define IIP_C_QUALITY                                   iip_qualities
 #define IIP_C_LOWER                                     iip_lower
+#define IIP_C_LAYERS                                    iip_lower /* most, 0 = no limit; 1: half of what there is, rounded up */
 #define IIP_C_PAIR                                      iip_pair /* -1 unset */
 #define IIP_C_PLACES                                    iip_pair /* the first at least 1 */
 #define IIP_C_TIMES                                     iip_pair /* microseconds */
@@ -173,6 +183,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_WATERMARK                                 const iip_watermark *
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
+#define IIP_C_JSON                                      const char *
+#define IIP_C_NOTICE                                    const char * /* UTF-8 */
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */

@@ -14,7 +14,7 @@ typedef struct iip_text {
     iip_status status; /* of the first piece that found no memory; later ones are dropped */
 } iip_text;
 
-/* b: charged for it as long as p lives. e: filled when memory runs out. */
+/* b: charged for it until p ends, which t and b must outlive. e: filled when memory runs out. */
 void iip_text_init(iip_text *t, iip_budget *b, apr_pool_t *p, iip_error *e);
 void iip_text_put(iip_text *t, const void *data, size_t n);
 /* As apr_psprintf() writes it: of no locale. At most 1000 octets. */

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test suites and ends with one line "N passed, N failed[, N skipped]" over all of them.
 
-run.py [--only SUITE[,SUITE]]   one of SUITES below; tsan and valgrind run only when named
-What each says goes to build/check/SUITE.log; a failing suite's last lines are shown."""
+run.py [--only SUITE[,SUITE]]   of those below; tsan and valgrind run only when named
+Everything is built first, then two lines of suites run side by side. What each says goes to build/check/SUITE.log; a failing
+suite's last lines are shown."""
 import argparse
 import glob
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
@@ -24,7 +26,7 @@ class Suite:
     """One suite's counts and log."""
 
     def __init__(self, name):
-        self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
+        self.name, self.passed, self.failed, self.skipped, self.trouble = name, 0, 0, 0, []
         self.log = open(os.path.join(LOGS, name + ".log"), "w")
 
     def add(self, passed, failed, skipped=0):
@@ -39,11 +41,7 @@ class Suite:
             self.show(what, text)
 
     def show(self, what, text):
-        lines = text.rstrip().splitlines()
-        print("  FAILED %s" % what)
-        for line in lines[-SHOWN:]:
-            print("    " + line[:300])
-        sys.stdout.flush()
+        self.trouble += ["  FAILED %s" % what] + ["    " + line[:300] for line in text.rstrip().splitlines()[-SHOWN:]]
 
     def run(self, *command, env=None, stdin=None, timeout=1200):
         """(exit status, all it said)"""
@@ -104,7 +102,7 @@ def closing(out):
 
 def build(s):
     """Everything compiles, warnings are errors."""
-    s.make("all", "units", "fuzzers")
+    s.make("all", "units", "fuzzers") and sanitized(s) and plain_units(s)
 
 
 def lint(s):
@@ -147,14 +145,17 @@ def asan(s):
         return
     s.units("build/asan", env=SANITIZE)
     pytest(s, "event", "-m", "not slow", *["tests/http/test_%s.py" % f for f in ("vectors", "uri", "names", "files", "answers", "pixels", "stability")],
-           env={"IIP_BUILD": "build/asan", "IIP_ASAN": "1"})
+           env={"IIP_BUILD": "build/asan", "IIP_ASAN": "1", "IIP_WORK": os.path.join(TOP, "build", "http-asan")})
+
+
+def plain_units(s):
+    names = sorted(os.path.basename(p)[:-2] for p in glob.glob(os.path.join(TOP, "tests/unit/test_*.c")) if "strips.h" in open(p).read())
+    return names if s.make("BUILD=build/plain", "PLAIN_C=1", *["build/plain/unit/" + n for n in names]) else []
 
 
 def plain(s):
     """The plain C twins of vectorised loops: the tests of stages, which all use strips.h."""
-    names = sorted(os.path.basename(p)[:-2] for p in glob.glob(os.path.join(TOP, "tests/unit/test_*.c")) if "strips.h" in open(p).read())
-    if s.make("BUILD=build/plain", "PLAIN_C=1", *["build/plain/unit/" + n for n in names]):
-        s.units("build/plain", names)
+    s.units("build/plain", plain_units(s))
 
 
 def tool(s):
@@ -233,33 +234,45 @@ def demo(s):
     s.check(rc == 0, "tests/demo/demo.py --once", out)
 
 
-SUITES = [build, lint, unit, plain, fuzz, asan, tool, http, demo, browser]
+LINES = [[lint, unit, plain, http], [tool, asan, fuzz, demo, browser]]
 NAMED = [tsan, valgrind]
+
+
+def run(f):
+    """One suite."""
+    print("%s ..." % f.__name__, flush=True)
+    s, t = Suite(f.__name__), time.time()
+    try:
+        f(s)
+    except Exception as e:
+        s.check(False, "%s: %s: %s" % (f.__name__, type(e).__name__, e))
+    s.log.close()
+    print("\n".join(s.trouble + ["%-8s %d passed, %d failed%s (%.0f s)" % (
+        f.__name__, s.passed, s.failed, ", %d skipped" % s.skipped if s.skipped else "", time.time() - t)]), flush=True)
+    return s
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--only", default="", help="names, with commas between")
     only = [n for n in ap.parse_args().only.split(",") if n]
-    known = {f.__name__: f for f in SUITES + NAMED}
+    known = {f.__name__: f for f in [build] + LINES[0] + LINES[1] + NAMED}
     bad = [n for n in only if n not in known]
     if bad:
         ap.error("no suite %s; there are %s" % (", ".join(bad), " ".join(known)))
     os.makedirs(LOGS, exist_ok=True)
-    total = [0, 0, 0]
-    for f in [known[n] for n in only] or SUITES:
-        print("%s ..." % f.__name__, flush=True)
-        s, t = Suite(f.__name__), time.time()
-        try:
-            f(s)
-        except Exception as e:
-            s.check(False, "%s: %s: %s" % (f.__name__, type(e).__name__, e))
-        print("%-8s %d passed, %d failed%s (%.0f s)" % (f.__name__, s.passed, s.failed, ", %d skipped" % s.skipped if s.skipped else "",
-                                                        time.time() - t), flush=True)
-        s.log.close()
-        total = [a + b for a, b in zip(total, (s.passed, s.failed, s.skipped))]
-        if f is build and s.failed:
-            break  # nothing else could tell more
+    done = [run(known[n]) for n in only or ["build"]]
+    if not only and not done[0].failed:  # else nothing could tell more
+        def play(line):
+            for f in line:
+                done.append(run(f))
+
+        lines = [threading.Thread(target=play, args=(line,)) for line in LINES]
+        for line in lines:
+            line.start()
+        for line in lines:
+            line.join()
+    total = [sum(s.passed for s in done), sum(s.failed for s in done), sum(s.skipped for s in done)]
     print("%d passed, %d failed" % tuple(total[:2]) + (", %d skipped" % total[2] if total[2] else ""))
     return 1 if total[1] or not total[0] else 0
 

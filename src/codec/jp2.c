@@ -146,6 +146,15 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
         if (!(out->xmp = iip_codec_fetch(f->s, f->xmp.at, out->xmp_len, p, e)))
             return e->status;
     }
+    /* Its orientation is nobody's business: the format has none, and what else reads JPEG 2000 (OpenJPEG, Kakadu, vips,
+     * ImageMagick) shows such a picture as it is stored. */
+    if (f->exif.len > 0 && f->exif.len <= (int64_t)IIP_READ_XMP) {
+        out->exif_len = (size_t)f->exif.len;
+        if (!(out->exif = iip_codec_fetch(f->s, f->exif.at, out->exif_len, p, e)))
+            return e->status;
+        if (out->res_x <= 0)
+            iip_exif_resolution(out->exif, out->exif_len, &out->res_x, &out->res_y);
+    }
     return IIP_OK;
 }
 

@@ -67,7 +67,7 @@ typedef struct {
     int channels;               /* 0 = the components */
     iip_jp2_meaning *meaning;   /* cdef */
     int meanings;
-    iip_jp2_place xmp;
+    iip_jp2_place xmp, exif;
     double res_x, res_y; /* pixels per cm, 0 = unknown */
 } iip_jp2_file;
 

@@ -262,16 +262,23 @@ static iip_status box_resd(parser *b, int64_t at, int64_t n)
 
 static iip_status box_uuid(parser *b, int64_t at, int64_t n)
 {
-    static const unsigned char xmp[16] = {0xbe, 0x7a, 0xcf, 0xcb, 0x97, 0xa9, 0x42, 0xe8,
-                                          0x9c, 0x71, 0x99, 0x94, 0x91, 0xe3, 0xaf, 0xac};
+    const struct {
+        unsigned char id[16];
+        iip_jp2_place *to;
+    } kinds[] = {
+        {{0xbe, 0x7a, 0xcf, 0xcb, 0x97, 0xa9, 0x42, 0xe8, 0x9c, 0x71, 0x99, 0x94, 0x91, 0xe3, 0xaf, 0xac}, &b->f->xmp},
+        {{'J', 'p', 'g', 'T', 'i', 'f', 'f', 'E', 'x', 'i', 'f', '-', '>', 'J', 'P', '2'}, &b->f->exif},
+        {{0x05, 0x37, 0xcd, 0xab, 0x9d, 0x0c, 0x44, 0x31, 0xa7, 0x2a, 0xfa, 0x56, 0x1f, 0x2a, 0x11, 0x3e}, &b->f->exif},
+    };
     unsigned char v[16];
 
-    if (n <= (int64_t)sizeof v || b->f->xmp.len)
+    if (n <= (int64_t)sizeof v)
         return IIP_OK;
     if (get(b, v, sizeof v, at) != IIP_OK)
         return b->e->status;
-    if (memcmp(v, xmp, sizeof v) == 0)
-        b->f->xmp = (iip_jp2_place){at + 16, n - 16};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (memcmp(v, kinds[i].id, sizeof v) == 0 && !kinds[i].to->len)
+            *kinds[i].to = (iip_jp2_place){at + 16, n - 16};
     return IIP_OK;
 }
 

@@ -329,11 +329,12 @@ iip_status iip_tiff_dir_read(iip_tiff_file *f, iip_tiff_dir *d)
     return f->bad;
 }
 
-/* Value i of an array of any length; 1 KiB of it is kept. */
-static uint64_t element(iip_tiff_file *f, iip_tiff_window *w, const iip_tiff_entry *t, uint64_t i)
+/* Value i of an array of any length, through the window that is its piece's. */
+static uint64_t element(iip_tiff_file *f, iip_tiff_window w[IIP_TIFF_WINDOWS], const iip_tiff_entry *t, uint64_t i)
 {
-    uint64_t in = i * (unsigned)t->size;
-    const unsigned char *p = look(f, w, t->at + in, (size_t)t->size, t->at + in / sizeof w->buf * sizeof w->buf);
+    const uint64_t in = i * (unsigned)t->size, piece = in / sizeof w->buf;
+    const unsigned char *p =
+        look(f, w + (t->at / 4 + piece) % IIP_TIFF_WINDOWS, t->at + in, (size_t)t->size, t->at + piece * sizeof w->buf);
 
     return p ? number(f, p, t->size) : 0;
 }
@@ -349,11 +350,11 @@ iip_status iip_tiff_block(iip_tiff_file *f, const iip_tiff_dir *d, uint64_t i, s
     *len = 0;
     if (i >= at->count || !IS_UINT(at->type) || (n->count && (i >= n->count || !IS_UINT(n->type))))
         return FAIL(f, IIP_E_CORRUPT, "%s %" PRIu64 " has no place in the file", what, i);
-    o = element(f, &f->offsets, at, i);
+    o = element(f, f->offsets, at, i);
     if (f->bad || !o)
         return f->bad;
     if (n->count)
-        c = element(f, &f->counts, n, i);
+        c = element(f, f->counts, n, i);
     else /* old writers left them out */
         c = d->compression == TIFF_NONE ? need : o < (uint64_t)f->size ? (uint64_t)f->size - o : 0;
     if (f->bad || !c)

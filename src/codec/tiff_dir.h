@@ -16,6 +16,7 @@
 #define IIP_TIFF_ENTRIES 1024 /* tags of a directory */
 #define IIP_TIFF_BLOCKS  (1 << 24)
 #define IIP_TIFF_BANDS   1024
+#define IIP_TIFF_WINDOWS 8 /* into arrays of places: viewers go up and down between levels */
 
 /* X(name, tag): what is looked at. */
 #define IIP_TIFF_TAGS(X)                                                                                               \
@@ -95,7 +96,7 @@ typedef struct {
     uint64_t first;
     iip_error *e;
     iip_status bad;
-    iip_tiff_window ahead, offsets, counts;
+    iip_tiff_window ahead, offsets[IIP_TIFF_WINDOWS], counts[IIP_TIFF_WINDOWS];
 } iip_tiff_file;
 
 /* A directory. A block is a tile or a strip; a strip is as wide as the picture. */

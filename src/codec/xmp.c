@@ -89,14 +89,14 @@ static size_t append(char *out, size_t at, span s)
 
 const char *iip_xmp_text(const void *xmp, size_t n, const char *property, apr_pool_t *p)
 {
-    span all = {xmp, (const char *)xmp + n}, item;
+    span all, item;
     const char *end;
     char *out;
     size_t at = 0;
 
     if (n < 16)
         return NULL;
-    all.at++; /* so that what stands before a match can be looked at */
+    all = (span){(const char *)xmp + 1, (const char *)xmp + n}; /* what stands before a match can be looked at */
     out = apr_palloc(p, MOST + 4);
     if ((item.at = element(all, property, &end, p))) {
         span list = {item.at, end};

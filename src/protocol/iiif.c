@@ -5,6 +5,7 @@
 #include "accept.h"
 #include "json.h"
 #include "name.h"
+#include "ops.h"
 #include "path.h"
 #include <apr_strings.h>
 #include <inttypes.h>
@@ -105,6 +106,7 @@ static int starts(const char **s, const char *prefix)
 typedef struct {
     int version, grow; /* grow: answers may be larger than their region */
     const char *accept;
+    const iip_settings *set; /* NULL: qualities of the API alone */
 } context;
 
 static const char *parse_region(const context *c, const char *s, iip_request *rq)
@@ -200,6 +202,17 @@ static const struct {
     {"gray", 2, 3, IIP_OP_GRAY}, {"grey", 1, 2, IIP_OP_GRAY}, {"bitonal", 1, 3, IIP_OP_BITONAL},
 };
 
+/* One of ours, if these are on (R29). */
+static int find_extra(const context *c, const char *s, size_t length, iip_op *op)
+{
+    const char *name;
+
+    for (int i = 0; c->set && c->set->extensions && (name = iip_iiif_extra(i, op)); i++)
+        if (strlen(name) == length && memcmp(name, s, length) == 0)
+            return 1;
+    return 0;
+}
+
 static int find_quality(const char *s, size_t length, int version)
 {
     int i = (int)(sizeof qualities / sizeof *qualities);
@@ -231,14 +244,17 @@ static iip_format accepted_format(const char *accept)
 static const char *parse_quality(const context *c, const char *s, iip_request *rq)
 {
     const char *dot = strrchr(s, '.');
-    int row = find_quality(s, dot ? (size_t)(dot - s) : strlen(s), c->version);
+    size_t length = dot ? (size_t)(dot - s) : strlen(s);
+    int row = find_quality(s, length, c->version);
     const iip_encoder *enc;
 
-    if (row < 0)
-        return "quality";
     rq->op_count = 0;
-    if (qualities[row].op >= 0)
+    if (row >= 0 && qualities[row].op >= 0)
         rq->op[rq->op_count++] = (iip_op){.kind = (uint16_t)qualities[row].op};
+    else if (row < 0 && find_extra(c, s, length, &rq->op[0]))
+        rq->op_count = 1;
+    else if (row < 0)
+        return "quality";
     if (!dot && c->version == 1) {
         rq->format = accepted_format(c->accept);
         rq->negotiated = 1;
@@ -289,7 +305,7 @@ static int looks_like_image(const iip_segment *seg, int n)
 
             if (part == PARTS - 1 && dot && find_quality(text, (size_t)(dot - text), v) >= 0)
                 return 1;
-            yes = !parse_part[part](&(context){v, 0, NULL}, text, &rq);
+            yes = !parse_part[part](&(context){v, 0, NULL, NULL}, text, &rq);
         }
         good += yes;
     }
@@ -352,7 +368,7 @@ static iip_status iiif_parse(const iip_input *in, iip_request *rq, iip_want *wan
     if (n < least)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
     if (info || image) {
-        context c = {iip_iiif_version(in, info), iip_limits_grow(&lim), in->accept};
+        context c = {iip_iiif_version(in, info), iip_limits_grow(&lim), in->accept, in->set};
 
         n -= info ? 1 : PARTS;
         if (!in->mapped && !(rq->name = iip_name_read(in, seg, n, p)))
@@ -418,7 +434,6 @@ static const char *iiif_link(const iip_input *in, const iip_request *rq, const i
     const iip_rect *r = &rq->src;
     const char *profile = apr_psprintf(p, "<%s>;rel=\"profile\"", iip_iiif_profile[version]), *region, *quality;
     char turn[IIP_ROTATION_MAX];
-    int gray = 0, bitonal = 0;
 
     if (version == 1)
         return profile;
@@ -426,11 +441,8 @@ static const char *iiif_link(const iip_input *in, const iip_request *rq, const i
                  ? "full"
                  : apr_psprintf(p, "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64, r->x, r->y, r->w, r->h);
     iip_rotation_text(rq->rotate, turn);
-    for (int i = 0; i < rq->op_count; i++) {
-        gray |= rq->op[i].kind == IIP_OP_GRAY;
-        bitonal |= rq->op[i].kind == IIP_OP_BITONAL;
-    }
-    quality = bitonal ? "bitonal" : gray ? "gray" : "default";
+    if (!(quality = iip_iiif_extra_name(rq)))
+        quality = iip_op_find(rq, IIP_OP_BITONAL) ? "bitonal" : iip_op_find(rq, IIP_OP_GRAY) ? "gray" : "default";
     return apr_psprintf(p, "<%s/%s/%s/%s%s/%s.%s>;rel=\"canonical\", %s", iip_iiif_id(in, rq, p), region,
                         canonical_size(version, rq, info, lim, p), rq->flip ? "!" : "",
                         turn + (version == 2 && turn[0] == '0' && turn[1] == '.'), quality,

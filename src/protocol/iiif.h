@@ -14,4 +14,13 @@ extern const char *const iip_iiif_context[4], *const iip_iiif_profile[4];
 iip_status iip_iiif_describe(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                              const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,
                              iip_error *e);
+
+/* iiif_extra.c. The i-th quality beyond the API's, and what it does; NULL past the last. With IIIFExtensions only. */
+const char *iip_iiif_extra(int i, iip_op *op);
+/* The one whose only operation the request has, or NULL. */
+const char *iip_iiif_extra_name(const iip_request *rq);
+/* Puts the context of such qualities in front of the API's. */
+#define IIP_IIIF_EXTRA_CONTEXT "data:application/ld+json,%7B%22@context%22:%7B%22@vocab%22:%22urn:mod-iip:%22%7D%7D"
+/* info.json with the members of IIIFExtraInfo over it. */
+const char *iip_iiif_merge(const char *text, const char *extra, int version, apr_pool_t *p);
 #endif

@@ -215,6 +215,18 @@ static void put_formats(document *d, const char *key, int extra)
     put_words(d, key, word, n);
 }
 
+/* Qualities of a version, and ours (R29, R37). */
+static void put_qualities(document *d, const char *key, const char *first, const char *gray)
+{
+    const char *word[32] = {first, d->info->space == IIP_GREY ? NULL : "color", gray, "bitonal"};
+    int n = 4;
+    iip_op op;
+
+    while (d->in->set->extensions && n < 32 && (word[n] = iip_iiif_extra(n - 4, &op)))
+        n++;
+    put_words(d, key, word, n);
+}
+
 #define PUT_WORDS(d, key, ...)                                                                                         \
     put_words(d, key, (const char *const[]){__VA_ARGS__},                                                              \
               (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
@@ -223,7 +235,10 @@ static void describe_3(document *d, const char *id)
 {
     iip_json *j = &d->json;
 
-    iip_json_string(j, "@context", iip_iiif_context[3]);
+    if (d->in->set->extensions)
+        PUT_WORDS(d, "@context", IIP_IIIF_EXTRA_CONTEXT, iip_iiif_context[3]);
+    else
+        iip_json_string(j, "@context", iip_iiif_context[3]);
     iip_json_string(j, "id", id);
     iip_json_string(j, "type", "ImageService3");
     iip_json_string(j, "protocol", "http://iiif.io/api/image");
@@ -234,7 +249,7 @@ static void describe_3(document *d, const char *id)
     put_sizes(d);
     put_tiles(d);
     put_formats(d, "extraFormats", 1);
-    PUT_WORDS(d, "extraQualities", d->info->space == IIP_GREY ? NULL : "color", "gray", "bitonal");
+    put_qualities(d, "extraQualities", NULL, "gray");
     PUT_WORDS(d, "extraFeatures", "rotationArbitrary", "mirroring", iip_limits_grow(d->lim) ? "sizeUpscaling" : NULL,
               "profileLinkHeader", "canonicalLinkHeader");
     put_scale(d, id);
@@ -256,7 +271,7 @@ static void describe_2(document *d, const char *id)
     iip_json_string(j, NULL, iip_iiif_profile[2]);
     iip_json_object(j, NULL);
     put_formats(d, "formats", 0);
-    PUT_WORDS(d, "qualities", "default", d->info->space == IIP_GREY ? NULL : "color", "gray", "bitonal");
+    put_qualities(d, "qualities", "default", "gray");
     PUT_WORDS(d, "supports", iip_limits_grow(d->lim) ? "sizeAboveFull" : NULL, "sizeByDistortedWh", "sizeByWh",
               "regionSquare", "rotationArbitrary", "mirroring", "canonicalLinkHeader", "profileLinkHeader");
     put_limits(d);
@@ -275,7 +290,7 @@ static void describe_1(document *d, const char *id)
     iip_json_integer(j, "height", iip_info_h(d->info));
     put_tiles(d);
     put_formats(d, "formats", 0);
-    PUT_WORDS(d, "qualities", "native", d->info->space == IIP_GREY ? NULL : "color", "grey", "bitonal");
+    put_qualities(d, "qualities", "native", "grey");
     iip_json_string(j, "profile", iip_iiif_profile[1]);
 }
 
@@ -310,6 +325,8 @@ iip_status iip_iiif_describe(const iip_input *in, const iip_request *rq, const i
         iip_json_integer(&d.json, "pages", info->pages); /* R51: no word of any version */
     iip_json_end(&d.json);
     *text = iip_json_text(&d.json);
+    if (in->set->extra_info)
+        *text = iip_iiif_merge(*text, in->set->extra_info, d.version, p);
     *mime = !linked          ? "application/json"
             : d.version == 3 ? "application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\""
                              : "application/ld+json";

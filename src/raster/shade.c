@@ -17,7 +17,7 @@ typedef struct {
                                                                                                                        \
         v = v > 0 ? v : 0;                                                                                             \
         v = v < 1 ? v : 1;                                                                                             \
-        out[i * (1 + (ALPHA))] = (px[0] == 0) & (px[1] == 0) & (px[2] == 0) ? 0 : v;                                   \
+        out[i * (1 + (ALPHA))] = ((px[0] == 0) & (px[1] == 0) & (px[2] == 0)) ? 0 : v;                                 \
         if (ALPHA)                                                                                                     \
             out[i * (1 + (ALPHA)) + 1] = px[(BANDS)-1];                                                                \
     }

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import statistics
@@ -26,6 +27,7 @@ from PIL import Image  # noqa: E402
 WORK = os.path.join(TOP, 'build', 'bench')
 IIPSRV = '/usr/lib/iipimage-server/iipsrv.fcgi'
 CONNECTIONS = 8
+SAMPLE = 48  # tiles that each writer encodes
 PROCESSES = 2 * CONNECTIONS  # of iipsrv: mod_fcgid lets a request wait a whole second before it starts another process
 WALL = (7680, 4800)
 TILE = 256
@@ -116,11 +118,17 @@ def zoomify(tile):
     return f'/TileGroup0/{math.ceil(math.log2(max(WALL) / TILE)) - round(math.log2(scale))}-{column}-{row}.jpg'
 
 
+def iip(tile):
+    scale, column, row = tile
+    across = math.ceil(math.ceil(WALL[0] / scale) / TILE)
+    return f'?FIF=jpeg.tif&JTL={math.ceil(math.log2(max(WALL) / TILE)) - round(math.log2(scale))},{row * across + column}'
+
+
 # --- sides -----------------------------------------------------------------------------------------------------------
 
 def ours(pictures, *more):
     lines = '\n'.join(more)
-    places = (f'<Location "/{p}">\nSetHandler {p}-handler\nIIPRoot {pictures}\n</Location>\n' for p in ('iiif', 'deepzoom', 'zoomify'))
+    places = (f'<Location "/{p}">\nSetHandler {p}-handler\nIIPRoot {pictures}\n</Location>\n' for p in ('iiif', 'deepzoom', 'zoomify', 'iip'))
     return f'{lines}\n{"".join(places)}'
 
 
@@ -279,12 +287,50 @@ def table(works):
     return '\n'.join(lines)
 
 
+# --- writers ---------------------------------------------------------------------------------------------------------
+
+FORMATS = ('jpg', 'png', 'webp', 'avif', 'tif', 'jp2', 'gif', 'pdf')  # by their extensions; those not built are left out
+
+
+def children_cpu():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def writers(pictures, tiles, rounds):
+    """[(format, mean bytes, CPU microseconds of its writer)] over whole tiles of the deflate pyramid, made by build/iip. JPEG's
+    writer is timed by the tool itself, least of all rounds for each tile; another takes as much more as the whole run does."""
+    sizes, runs, first = {}, {}, [math.inf] * len(tiles)
+    for _ in range(rounds):
+        for fmt in FORMATS:
+            lines = ''.join(f'/deflate.tif/{iiif(t)[:-3]}{fmt}\n' for t in tiles)
+            before = children_cpu()
+            done = subprocess.run([os.path.join(TOP, 'build', 'iip'), '-r', pictures, '-t', '-s', 'IIPCacheSize 0 64M', '-o', os.devnull],
+                                  input=lines, capture_output=True, text=True, timeout=120)
+            took = (children_cpu() - before) / len(tiles) * 1e6
+            heads = [line.split() for line in done.stderr.splitlines() if line[:3].isdigit()]
+            times = [line.split() for line in done.stderr.splitlines() if line.startswith('  open ')]
+            if len(times) == len(tiles) and all(h[0] == '200' for h in heads):
+                sizes[fmt] = statistics.mean(int(h[2]) for h in heads)
+                runs[fmt] = min(took, runs.get(fmt, math.inf))
+                if fmt == FORMATS[0]:
+                    first = [min(old, float(t[t.index('encode') + 1]) * 1000) for old, t in zip(first, times)]
+    jpeg = statistics.mean(first)
+    return [(fmt, size, runs[fmt] - runs[FORMATS[0]] + jpeg) for fmt, size in sizes.items()]
+
+
+def writer_table(rows):
+    _, size, took = rows[0]
+    return '\n'.join(['| format | bytes | x JPEG | CPU us | x JPEG |', '|--------|------:|-------:|-------:|-------:|',
+                      *(f'| {fmt} | {n:.0f} | {n / size:.2f} | {t:.0f} | {t / took:.1f} |' for fmt, n, t in rows)])
+
+
 def version(package):
     done = subprocess.run(['dpkg-query', '-W', '-f', '${Version}', package], capture_output=True, text=True)
     return done.stdout or 'none'
 
 
-def report(works, rounds, seconds, busy):
+def report(works, made, rounds, seconds, busy):
     with open('/proc/cpuinfo') as f:
         model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), 'unknown processor')
     goals = [('warm tile', 'static', 'rate', 1.0), ('cold tile, JPEG', 'static', 'rate', 0.95), ('thumbnails', 'iipsrv', 'rate', 2.5)]
@@ -307,6 +353,10 @@ Rows:
 
 {chr(10).join(f"- *{w.name}*: {w.note}" for w in works)}
 
+Writers, each at its usual quality (JPEG 75), on {SAMPLE} of the session's tiles of {TILE} x {TILE} pixels: mean bytes, and CPU for encoding alone.
+
+{writer_table(made)}
+
 *static* serves the bytes of mod_iip's own answers as files in one folder, with sendfile and a written `AllowOverride None`.
 *CPU* is user and system time of the whole process tree of a side. *peak* is private memory plus shared pages once.
 *bytes* is the mean body. *not 200* counts answers with another status, broken connections, and pictures of another size than the other sides give.
@@ -319,7 +369,7 @@ def main():
     parser.add_argument('--rounds', type=int)
     parser.add_argument('--seconds', type=int)
     args = parser.parse_args()
-    rounds, seconds = args.rounds or (2 if args.quick else 7), args.seconds or (1 if args.quick else 4)
+    rounds, seconds = args.rounds or (2 if args.quick else 5), args.seconds or (1 if args.quick else 3)
     for need, package in (('wrk', 'wrk'), ('vips', 'libvips-tools'), (IIPSRV, 'iipimage-server'),
                           (os.path.join(apxs('LIBEXECDIR'), 'mod_fcgid.so'), 'libapache2-mod-fcgid')):
         if not shutil.which(need) and not os.path.exists(need):
@@ -358,7 +408,7 @@ def main():
         plain = ['/tiles/{}-{}-{}.jpg'.format(*t) for t in tiles]
         static = start(stack, run, 'static', lambda folder: f'DocumentRoot {files}\n', (), None)
         thumbs = [f'/iiif/{name}/full/!400,400/0/default.jpg' for name in small]
-        others = (('DeepZoom', '/deepzoom/jpeg.tif', deepzoom), ('Zoomify', '/zoomify/jpeg.tif', zoomify))
+        others = (('DeepZoom', '/deepzoom/jpeg.tif', deepzoom), ('Zoomify', '/zoomify/jpeg.tif', zoomify), ('IIP', '/iip', iip))
         works = [
             Work('warm tile', 'a viewer session over a JPEG pyramid, everything cached in both children (iipsrv: its own cache of 10 MB).',
                  {'static': (static, plain), 'mod_iip': (warm, jpeg), 'iipsrv': (peer('warm', 10), jpeg)}),
@@ -367,8 +417,8 @@ def main():
             Work('cold tile, JPEG', f'the {len(whole)} tiles of that session that lie whole in the pyramid, with `IIPCacheSize 0 0`: each is read '
                  'from it and passed through (the file is in the page cache; iipsrv without its cache).',
                  {'static': (static, [plain[i] for i in whole]), **cold('cold', [jpeg[i] for i in whole])}),
-            Work('cold session, JPEG', f'likewise with its {len(tiles) - len(whole)} tiles at right and lower edges, which are decoded, cut and '
-                 'encoded.',
+            Work('cold session, JPEG', f'likewise with its {len(tiles) - len(whole)} tiles at right and lower edges, which are cut without '
+                 'decoding and passed through.',
                  {'static': (static, plain), **cold('session', jpeg)}),
             Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.', cold('deflate', deflate)),
             Work('thumbnails', f'`full/!400,400` over {len(small)} JPEG pyramids, no caches.', cold('thumbnails', thumbs)),
@@ -384,11 +434,13 @@ def main():
                 for side in sides[n % len(sides):] + sides[:n % len(sides)]:
                     w.rounds[side].append(load(w.sides[side][0], w.listing[side], seconds))
             print(f'  round {n + 1} of {rounds}', flush=True)
+        inner = [tiles[i] for i in whole]
+        made = writers(pictures, inner[::max(1, len(inner) // SAMPLE)][:SAMPLE], 2 if args.quick else 3)
         bad = sum(w.wrong[s] + sum(r['bad'] for r in w.rounds[s]) for w in works for s in w.sides)
         if args.quick:
-            print(table(works))
+            print(table(works), writer_table(made), sep='\n\n')
         else:
-            text = report(works, rounds, seconds, busy)
+            text = report(works, made, rounds, seconds, busy)
             print(text)
             with open(os.path.join(HERE, 'figures.md'), 'w') as f:
                 f.write(text)

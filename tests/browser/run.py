@@ -26,7 +26,7 @@ JOURNEY = [['zoom', 0.4, 0.45, 8], ['pan', 0.7, 0.6, 0.4, 0.35]]
 VIEWERS = {  # what a screenshot is taken of
     'openseadragon': '#viewer', 'openlayers': '#viewer', 'leaflet': '#viewer', 'mirador': '.openseadragon-container',
 }
-PROTOCOLS = {'DeepZoom': '/deepzoom/', 'Zoomify': '/zoomify/'}  # that the gallery offers beside IIIF
+PROTOCOLS = {'DeepZoom': '/deepzoom/', 'Zoomify': '/zoomify/', 'IIP': '/iip?'}  # that the gallery offers beside IIIF
 # viewer, Location, picture
 PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 'iiif2')] + [
     ('openseadragon', 'iiif', 'forest.tif'),
@@ -39,6 +39,9 @@ PLAYED = [(viewer, base, 'wall.tif') for viewer in VIEWERS for base in ('iiif', 
     ('openseadragon', 'zoomify', 'wall.tif'),
     ('openseadragon', 'zoomify', 'archive%2Fpier.tif'),
     ('openlayers', 'zoomify', 'wall.tif'),
+    ('openseadragon', 'iip', 'wall.tif'),
+    ('openseadragon', 'iip', 'cups.tif'),
+    ('openlayers', 'iip', 'wall.tif'),
 ]
 
 

@@ -134,6 +134,10 @@ Alias /openseadragon {parts["openseadragon"]}
     SetHandler zoomify-handler
     IIPRoot {parts["pictures"]}
 </Location>
+<Location "/iip">
+    SetHandler iip-handler
+    IIPRoot {parts["pictures"]}
+</Location>
 <Location "/jobs">
     SetHandler imgserve-handler
     IIPJobs On
@@ -212,6 +216,9 @@ def look(server):
         expect('tile', f'/deepzoom/{name}_files/10/1_1.jpg', 'image/jpeg', jpeg)
         expect('description', f'/zoomify/{name}/ImageProperties.xml', 'application/xml', lambda b: b'NUMTILES=' in b)
         expect('tile', f'/zoomify/{name}/TileGroup0/2-1-1.jpg', 'image/jpeg', jpeg)
+        expect('description', f'/iip?FIF={name}&OBJ=basic-info', 'application/vnd.netfpx', lambda b: b'Max-size:' in b)
+        expect('tile', f'/iip?FIF={name}&JTL=2,4', 'image/jpeg', jpeg)
+        expect('view', f'/iip?FIF={name}&WID=300&CVT=jpeg', 'image/jpeg', jpeg)
     failed += look_at_job(link)
     link.close()
     return failed
@@ -252,6 +259,7 @@ def announce(url):
         curl {url}/folder/lake.jpg/info.json
         curl {url}/deepzoom/boats.tif.dzi
         curl {url}/zoomify/boats.tif/ImageProperties.xml
+        curl -o view.jpg '{url}/iip?FIF=boats.tif&WID=600&RGN=.2,.3,.5,.5&CNT=1.2&CVT=jpeg'
 
         curl -d '{job("leaf.jpg")}' {url}/jobs
         curl -o job.jpg {url}/made/200-leaf.jpg

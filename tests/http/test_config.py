@@ -13,7 +13,7 @@ ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIPCopyright": '"(c) A & B, 1999"',
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
           "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
           "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
           "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2"}
@@ -22,12 +22,13 @@ BAD = {
     "IIIFBare": ["", "maybe", "FILE please"],
     "IIPSuffix": ["", "a/b", "a b", '"%s"' % ("x" * 65), '"a\\b"'],
     "IIPSequencePattern": ["", "/", "_ _", '"%s"' % ("x" * 65)],
-    "IIPQuality": ["", "jpeg", "jpeg 0", "jpeg 101", "jpeg x", "bmp 5", "png 10", "png -1", "jpeg 80 80", "80"],
+    "IIPQuality": ["", "jpeg", "jpeg 0", "jpeg 101", "jpeg x", "bmp 5", "png 10", "png -1", "jpeg 80 80", "80", "jp2 19", "avif 101", "pdf 0"],
     "IIPTIFFCompression": ["", "zip", "lzw 5"],
     "IIPProfile": ["", "keep"],
     "IIPKeepDepth": ["", "8", "On Off"],
     "IIPCopyright": ["", '"a" "b"', '"%s"' % ("x" * 1100)],
     "IIPMaxICC": ["", "-1", "x", "1.5K", "99999999999999999999"],
+    "IIPMaxLayers": ["", "0", "-1", "some", "half 2", "2x", "70000"],
     "IIPBackground": ["", "fff", "12345", "gggggg", "#ffffff00", "0x1234", "1234567"],
     "IIPWatermark": ["", "mark.png", "/m.png 2", "/m.png -1", "/m.png 1 x", "/m.png 1 1 1", "/m.png nan"],
     "IIPInterpolation": ["", "cubic"],
@@ -40,6 +41,9 @@ BAD = {
     "IIIFVersions": ["", "4", "3 3", "x", "0", "2.1.1 a"],
     "IIIFDelimiter": ["", "#", ";;"],
     "IIIFLiteralSlash": ["", "Yes please"],
+    "IIIFExtensions": ["", "Some"],
+    "IIIFExtraInfo": ["", "x", "'[1]'", "'{\"a\":1'", "'{\"a\":01}'", "'{\"width\":5}'", "'{\"@context\":5}'", "'{\"\\u0069d\":5}'",
+                      "'{\"a\":%s1%s}'" % ("[" * 40, "]" * 40), "'{\"a\":\"%s\"}'" % ("x" * 16400)],
     "IIPMaxSize": ["", "-1", "x", "500 x", "1 2 3", "99999999999999999999"],
     "IIPMaxArea": ["", "-1", "x", "5 5", "99999999999999999999"],
     "IIPMaxPixels": ["", "-1", "x"],

@@ -425,6 +425,8 @@ def test_locations_of_several(serve, pics):
     assert m.get("/iiif/fits.tif/info.json").json()["width"] == 512
     assert m.get("/deepzoom/fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
     assert m.get("/zoomify/fits.tif/ImageProperties.xml").body.decode() == XML % (512, 512, 5, 256)
+    assert m.get("/iip?FIF=fits.tif&WID=500&CVT=jpeg").size == (500, 500)
+    assert m.get("/iip?DeepZoom=fits.tif.dzi").body.decode() == DZI % (256, 512, 512)
 
 
 # ---- in a query of IIP (section 8): DeepZoom=, Zoomify=, IIIF=
@@ -488,6 +490,7 @@ def test_query_errors(q):
     assert q.get("/iip?CTW=[nonsense]&DeepZoom=fits.tif_files/9/0_0.jpg").status in (200, 400)
 
 
+@pytest.mark.log("AH01630|AH01797")
 def test_query_in_a_folder(site):
     """A folder with iip-handler: names are those of the site."""
     m = site("SetHandler iip-handler\n")
@@ -495,3 +498,9 @@ def test_query_in_a_folder(site):
     assert m.get("/s/?DeepZoom=/s/fits.tif_files/9/1_1.jpg").size == (256, 256)
     assert m.get("/s/?Zoomify=/s/fits.tif/TileGroup0/1-1-1.jpg").size == (256, 256)
     assert m.get("/s/?IIIF=/s/fits.tif/info.json").json()["width"] == 512
+    for name in ("closed/c.tif.dzi", "closed/c.tif_files/9/0_0.jpg", "closed%2Fc.tif_files/9/0_0.jpg"):
+        assert m.get("/s/?DeepZoom=/s/" + name).status == 403, name
+    for name in ("none.tif.dzi", "../s/fits.tif.dzi", ".htaccess.dzi", "fits.tif_files/9/2_0.jpg"):
+        refused(m.get("/s/?DeepZoom=/s/" + name), 404)
+    assert m.get("/s/?DeepZoom=/s/page.html.dzi").status in (404, 415)
+    assert m.get("/s/page.html").body == b"<p>page</p>\n"

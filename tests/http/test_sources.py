@@ -75,6 +75,19 @@ def test_every_jp2(serve, data, folder):
     assert n > 25
 
 
+def test_layers(serve, data, folder):
+    """IIPMaxLayers: as OpenJPEG's own program with as many layers; a tile of fewer is another answer of another ETag."""
+    s = serve("".join(location("/" + n, "{data}", "IIPMaxLayers " + n) for n in ("all", "half", "1")))
+    tags = set()
+    for name, n in (("all", 3), ("half", 2), ("1", 1)):
+        r = s.get("/%s/jp2/layers.jp2/full/max/0/default.png" % name)
+        subprocess.run(["opj_decompress", "-i", data + "/jp2/layers.jp2", "-o", folder + "/l.ppm", "-l", str(n)], check=True,
+                       stdout=subprocess.DEVNULL)
+        near(shown(r), np.asarray(Image.open(folder + "/l.ppm").convert("RGB")), 0, 0)
+        tags.add(r["ETag"])
+    assert len(tags) == 3
+
+
 # ---- AVIF, HEIC, JPEG XL, GIF: files of other programs
 
 

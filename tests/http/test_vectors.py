@@ -85,7 +85,7 @@ def expected(data, n, pic, request, size):
 
 
 @pytest.mark.any_mpm
-@pytest.mark.parametrize("row", ROWS, ids=lambda r: str(r[0]))
+@pytest.mark.parametrize("row", [pytest.param(r, id=str(r[0]), marks=[pytest.mark.slow] * (r[0] == 27)) for r in ROWS])  # 27 is 1 for version 2
 def test_vector(serve, data, row):
     n, loc, pic, request, want, canonical = row
     s = serve(CONF)

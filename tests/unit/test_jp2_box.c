@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG 2000 reader: what boxes say about a code-stream. Channels, palettes, colour spaces, alpha, resolution, profiles,
  * XMP, JPX. Expectations are computed here from the samples that went in (the code-streams are lossless), by the
- * formulas of T.800 annex I and T.801 annex M. */
+ * formulas of T.800 annex I and T.801 annex M. Long for the many kinds of
+ * boxes. */
 #include "jp2_plain.h"
 #include <math.h>
 
@@ -553,6 +554,37 @@ static void xmp_anywhere(void **state)
     }
 }
 
+/* Under either id that is in use; its orientation is not the picture's, its resolution is where no box has one. */
+static void exif_under_its_ids(void **state)
+{
+    static const unsigned char ids[][17] = {"JpgTiffExif->JP2",
+                                            "\x05\x37\xcd\xab\x9d\x0c\x44\x31\xa7\x2a\xfa\x56\x1f\x2a\x11\x3e"};
+    static const char text[] = "MM\0*\0\0\0\10\0\3\1\22\0\3\0\0\0\1\0\6\0\0\1\32\0\5\0\0\0\1\0\0\0\62"
+                               "\1\33\0\5\0\0\0\1\0\0\0\62\0\0\0\0\0\0\0\xfe\0\0\0\1"; /* 254 to the inch */
+
+    for (int i = 0; i < 2; i++) {
+        recipe k = kind(1, 8, 0);
+        bytes stream = stream_of(&k), b = signature("jp2 "), header = {0}, exif = {0};
+        subject t;
+
+        colr(&header, 17);
+        append(&exif, ids[i], 16);
+        append(&exif, text, sizeof text - 1);
+        box_of(&b, "jp2h", header);
+        box(&b, "uuid", exif.p, exif.n);
+        box(&b, "jp2c", stream.p, stream.n);
+        opened(&t, b);
+        assert_int_equal(t.info.exif_len, sizeof text - 1);
+        assert_memory_equal(t.info.exif, text, sizeof text - 1);
+        assert_int_equal(t.info.orientation, 1);
+        assert_true(fabs(t.info.res_x - 100) < .01 && fabs(t.info.res_y - 100) < .01);
+        done(&t);
+        free(exif.p);
+        free(stream.p);
+        free(b.p);
+    }
+}
+
 /* Lengths: of 64 bits, to the end of the file; what stands behind the code-stream does not matter. */
 static void box_lengths(void **state)
 {
@@ -745,9 +777,10 @@ static int group(void)
         cmocka_unit_test(palettes),     cmocka_unit_test(bad_channels),
         cmocka_unit_test(spaces),       cmocka_unit_test(cielab),
         cmocka_unit_test(profiles),     cmocka_unit_test(resolution),
-        cmocka_unit_test(xmp_anywhere), cmocka_unit_test(box_lengths),
-        cmocka_unit_test(jpx),          cmocka_unit_test(fragments),
-        cmocka_unit_test(bad_boxes),    cmocka_unit_test(damaged),
+        cmocka_unit_test(xmp_anywhere), cmocka_unit_test(exif_under_its_ids),
+        cmocka_unit_test(box_lengths),  cmocka_unit_test(jpx),
+        cmocka_unit_test(fragments),    cmocka_unit_test(bad_boxes),
+        cmocka_unit_test(damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,8 @@ static void metadata(void **state)
         assert_true(fabs(t.info.res_x / scales[i] - 1) < 1e-4 && fabs(t.info.res_y / scales[i] * 2 - 1) < 1e-4);
         assert_int_equal(t.info.xmp_len, strlen(xmp));
         assert_memory_equal(t.info.xmp, xmp, strlen(xmp));
+        assert_int_equal(t.info.exif_len, sizeof exif - 1);
+        assert_memory_equal(t.info.exif, exif, sizeof exif - 1);
         assert_true(t.info.alpha && t.info.bands == 4 && t.info.space == IIP_RGB);
         done(&t);
         free(b.p);

@@ -267,7 +267,11 @@ static void sink_fails(void **state)
         assert_int_equal(e.status, IIP_E_ABORTED);
         assert_string_equal(e.detail, "gone");
     }
+#ifdef IIP_HAVE_DEFLATE
     assert_int_equal(n, 4); /* signature, three chunks */
+#else
+    assert_true(n > 4); /* the pixels in more of them */
+#endif
 }
 
 static void misuse(void **state)

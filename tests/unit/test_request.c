@@ -738,6 +738,38 @@ static void test_rotation_text(void **state)
     }
 }
 
+/* IIPMaxLayers: what is asked, cut to what there is and to what is allowed; all are 0. */
+static void test_layers(void **state)
+{
+    static const struct {
+        const char *most;
+        int has, asked, is;
+    } rows[] = {{"all", 5, -1, 0}, {"all", 5, 0, 0},  {"all", 5, 3, 3},   {"all", 5, 5, 0},
+                {"all", 5, 9, 0},  {"all", 1, 1, 0},  {"all", 0, -1, 0},  {"half", 5, -1, 3},
+                {"half", 6, 9, 3}, {"half", 5, 2, 2}, {"half", 1, -1, 0}, {"half", 2, -1, 1},
+                {"2", 5, -1, 2},   {"2", 5, 1, 1},    {"2", 2, -1, 0},    {"7", 5, -1, 0}};
+    const iip_directive *d = iip_directives;
+
+    while (strcmp(d->name, "IIPMaxLayers") != 0)
+        d++;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        iip_info info = pyramid(1000, 800, 256, 9, CEIL);
+        iip_request rq;
+        iip_settings raw;
+
+        iip_settings_unset(&raw);
+        assert_null(iip_setting_set(&raw, d, 1, &rows[i].most, 0, pool));
+        iip_settings_effective(&set, &raw);
+        rq = pixels(0, 0, 1000, 800, 500, 400);
+        rq.layers = rows[i].asked;
+        info.layers = rows[i].has;
+        assert_int_equal(iip_request_resolve(&rq, &info, &lim, &err), IIP_OK);
+        if (rq.layers != rows[i].is)
+            fail_msg("%s of %d, %d asked: %d", rows[i].most, rows[i].has, rows[i].asked, rq.layers);
+    }
+    fresh();
+}
+
 static void test_quality(void **state)
 {
     iip_info i = flat(100, 100);
@@ -775,6 +807,7 @@ int main(void)
                                        cmocka_unit_test(test_line),
                                        cmocka_unit_test(test_line_room),
                                        cmocka_unit_test(test_rotation_text),
+                                       cmocka_unit_test(test_layers),
                                        cmocka_unit_test(test_quality)};
 
     apr_initialize();

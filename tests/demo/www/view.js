@@ -8,6 +8,7 @@ const sources = {
   IIIF: ({ service }) => service + '/info.json',
   DeepZoom: ({ path }) => `/deepzoom/${path}.dzi`,
   Zoomify: ({ path, width, height }) => ({ type: 'zoomifytileservice', width, height, tilesUrl: `/zoomify/${path}/` }),
+  IIP: ({ path }) => ({ iipsrv: '/iip', image: path }),
 };
 let picture;
 
