@@ -498,9 +498,11 @@ static const char *set_times(void *member, const words *w)
 
 static const char *set_text(void *member, const words *w)
 {
-    if (!header_safe(w->argv[0]))
+    const char *text = w->argc ? w->argv[0] : ""; /* httpd drops an empty last word */
+
+    if (!header_safe(text))
         return apr_pstrcat(w->p, w->d->name, " takes up to 1024 octets, no control characters", NULL);
-    *(const char **)member = w->argv[0];
+    *(const char **)member = text;
     return NULL;
 }
 

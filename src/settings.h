@@ -157,9 +157,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "202, 400, 405 and 422 where old clients expect 200 and 404")                                                    \
     X(IIPJobAllowAnonymous, allow_anonymous, FLAG, D, "Off", N, "On|Off",                                              \
       "take jobs from clients that did not log in: write it where addresses or a firewall protect the place")          \
-    X(IIPJobPlaceholderText, placeholder_text, TEXT, H, "", N, "text",                                                 \
+    X(IIPJobPlaceholderText, placeholder_text, TEXT, H, "", N, "[text]",                                               \
       "on the picture that stands in for the result; default: Image being processed")                                  \
-    X(IIPJobFailureText, failure_text, TEXT, H, "", N, "text",                                                         \
+    X(IIPJobFailureText, failure_text, TEXT, H, "", N, "[text]",                                                       \
       "on the picture of a job that failed (an empty text leaves the placeholder); default: Image processing failed")  \
     X(IIPJobPlaceholderColor, placeholder_colour, WORDS, H, "ffffff 000000", N, "rrggbb ...", "ground and text")       \
     X(IIPJobPlaceholderFile, placeholder_file, TEXT, D, "", N, "path", "a picture in place of that text")

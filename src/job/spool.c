@@ -343,7 +343,8 @@ int job_spool_due(job_spool *s, job_folder queue, job_entry *out, int max, int64
     l.running = 1;
     if (queue == JOB_IN_QUEUE)
         each(s, JOB_IN_RUN, remember, &l);
-    qsort(l.at, l.count, sizeof *l.at, by_dest);
+    if (l.count)
+        qsort(l.at, l.count, sizeof *l.at, by_dest);
     for (size_t i = 0; i < l.count;) {
         size_t end = i + 1;
         int busy = l.at[i].running;
