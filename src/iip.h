@@ -163,6 +163,7 @@ typedef struct {
     int angle_h, angle_v; /* sequences (SDS); -1 = default */
     iip_region_kind region_kind;
     iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: x y w h on the grid */
+    int textless;          /* a tile of a viewer: what the source says of itself is not in it, whatever it shows */
     iip_pair grid;         /* TILE: the picture is a x b pixels large there: some level, stored or not */
     iip_size_kind size_kind;
     iip_decimal size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */

@@ -521,6 +521,8 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (rq->region_kind == IIP_REGION_TILE)
         tile_to_region(rq, info);
 
+    if (rq->src.w != iip_info_w(info) || rq->src.h != iip_info_h(info) || (!info->xmp_len && !info->exif_len))
+        rq->textless = 0; /* there are none */
     iip_request_canvas(rq, &w, &h);
     if (enc && enc->max_side > 0 && (w > enc->max_side || h > enc->max_side))
         return iip_refuse(e, IIP_E_LIMIT, "rotation");

@@ -89,6 +89,8 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
     if (rq->region_kind == IIP_REGION_TILE)
         at = put(out, at, room, ";grid=%" PRId64 ",%" PRId64 ";tile=%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64,
                  rq->grid.a, rq->grid.b, rq->region[0].num, rq->region[1].num, rq->region[2].num, rq->region[3].num);
+    if (rq->textless)
+        at = put(out, at, room, ";textless");
     if (rq->recode)
         at = put(out, at, room, ";recode");
     if (rq->part.b)

@@ -239,12 +239,13 @@ static iip_status options_of_texts(const iip_job *j, iip_enc_opts *o, iip_error 
 
     if (rq->src.w != iip_info_w(i) || rq->src.h != iip_info_h(i))
         return IIP_OK;
-    if (i->xmp_len <= MOST_XMP) {
+    if (i->xmp_len <= MOST_XMP && !rq->textless) {
         o->xmp = i->xmp;
         o->xmp_len = i->xmp_len;
     }
     o->copyright = rq->set->copyright;
-    return iip_exif_answer(i->exif, i->exif_len, o->res_x, o->res_y, o->copyright, &o->exif, &o->exif_len, j->pool, e);
+    return iip_exif_answer(i->exif, rq->textless ? 0 : i->exif_len, o->res_x, o->res_y, o->copyright, &o->exif,
+                           &o->exif_len, j->pool, e);
 }
 
 static iip_status encoder_options(const iip_job *j, iip_enc_opts *o, iip_error *e)

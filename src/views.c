@@ -4,6 +4,7 @@
 #include "job.h"
 #include <apr_strings.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SMALL_PIXELS 10000000
 
@@ -29,8 +30,10 @@ iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob *
 {
     iip_source_t *s;
     int page;
-    iip_status rv = find(v, n, &s, &page, e);
+    iip_status rv = iip_budget_check(v->b, e);
 
+    if (rv == IIP_OK)
+        rv = find(v, n, &s, &page, e);
     return rv == IIP_OK ? iip_serve_info(v->sv, s, page, v->lim, info, hold, e) : rv;
 }
 
@@ -45,7 +48,7 @@ static __int128 decoded(const iip_level *l, iip_rect want)
 
 /* Decodes inside a place of the gate. What is soon done waits for one whatever the line is. */
 static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info *info, int level, iip_rect want,
-                        iip_raster *out, iip_error *e)
+                        iip_raster *out, apr_pool_t *p, iip_error *e)
 {
     iip_cells cells = {.cache = v->sv->cell,
                        .readers = v->sv->readers,
@@ -53,7 +56,7 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
                        .info = info,
                        .lim = v->lim,
                        .budget = v->b,
-                       .pool = v->pool,
+                       .pool = p,
                        .page = page,
                        .layers = -1};
     const size_t hold = info->hold + info->level_hold[level];
@@ -72,7 +75,8 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
     return rv;
 }
 
-iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, iip_error *e)
+iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, apr_pool_t *p,
+                             iip_error *e)
 {
     iip_source_t *s;
     const iip_info *info;
@@ -92,10 +96,10 @@ iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_
         out->stride = (size_t)want.w * (size_t)info->bands * iip_sample_size(info->sample);
         if (__builtin_mul_overflow(out->stride, (size_t)want.h, &bytes))
             rv = iip_refuse(e, IIP_E_LIMIT, NULL);
-        else if (!(out->px = iip_budget_alloc(v->b, bytes, v->pool, e)))
+        else if (!(out->px = iip_budget_alloc(v->b, bytes, p, e)))
             rv = e->status;
         else
-            rv = fetch(v, s, page, info, level, want, out, e);
+            rv = fetch(v, s, page, info, level, want, out, p, e);
     }
     iip_blob_release(hold);
     return rv;
@@ -115,6 +119,94 @@ iip_status iip_views_image(iip_views *v, iip_request *rq, iip_blob **out, iip_er
     line = apr_palloc(v->pool, room);
     len = iip_request_line(rq, line, room);
     return iip_serve_image(v->sv, rq, line, len, v->info, v->src, v->lim, v->b, v->pool, out, e);
+}
+
+/* ---- sequences ---- */
+
+#define FRESH    apr_time_from_sec(2) /* a folder changed since then may change again in the same tick of its clock */
+#define NOT_KEPT ((size_t)1 << 40)
+
+typedef struct {
+    int fd;
+    const iip_ident *id;
+    const char *name, *pattern;
+} sequence_job;
+
+typedef struct {
+    apr_pool_t *pool;
+    const iip_sequence *q;
+} sequence_value;
+
+static void sequence_free(void *v)
+{
+    apr_pool_destroy(((sequence_value *)v)->pool);
+}
+
+static iip_status fill_sequence(void *ctx, iip_blob **out, iip_error *e)
+{
+    sequence_job *j = ctx;
+    sequence_value *v;
+    apr_pool_t *pool;
+    const int fd = j->fd;
+    iip_status rv;
+
+    j->fd = -1;
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, NULL) != APR_SUCCESS) {
+        close(fd);
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for a sequence");
+    }
+    v = apr_pcalloc(pool, sizeof *v);
+    v->pool = pool;
+    if ((rv = iip_sequence_find(&v->q, fd, j->name, j->pattern, pool, e)) != IIP_OK) {
+        sequence_free(v);
+        return rv;
+    }
+    if (!(*out = iip_blob_make(v, sizeof *v, sequence_free)))
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for a sequence");
+    (*out)->cost = 1;
+    if (apr_time_now() - j->id->mtime_ns / 1000 < FRESH)
+        (*out)->cost = NOT_KEPT;
+    return IIP_OK;
+}
+
+static const iip_sequence *copy_of(const iip_sequence *q, apr_pool_t *p)
+{
+    iip_sequence *own = apr_pmemdup(p, q, sizeof *q);
+
+    own->stem = apr_pstrdup(p, q->stem);
+    own->ext = apr_pstrdup(p, q->ext);
+    own->h = apr_pmemdup(p, q->h, sizeof *q->h * (size_t)q->across);
+    own->v = apr_pmemdup(p, q->v, sizeof *q->v * (size_t)q->down);
+    return own;
+}
+
+iip_status iip_serve_sequence(iip_server_t *sv, const iip_sequence **out, const iip_root *root, const char *name,
+                              const char *pattern, apr_pool_t *p, iip_error *e)
+{
+    const char *what = apr_pstrcat(p, pattern, "/", name, NULL);
+    struct {
+        iip_ident id;
+        uint64_t what[2], kind;
+    } key = {.kind = 1}; /* headers of pictures are in the same store, under shorter keys */
+    sequence_job j = {-1, &key.id, name, pattern};
+    iip_blob *blob;
+    iip_status rv = iip_sequence_folder(&j.fd, &key.id, root, name, p, e);
+
+    *out = NULL;
+    if (rv != IIP_OK)
+        return rv;
+    for (int k = 0; k < 2; k++)
+        key.what[k] = apr_siphash24(what, strlen(what), sv->secret[k]);
+    rv = iip_cache_get(sv->info, &key, sizeof key, 0, fill_sequence, &j, &blob, e);
+    if (j.fd >= 0)
+        close(j.fd);
+    if (rv == IIP_OK) {
+        const iip_sequence *q = ((sequence_value *)blob->data)->q;
+
+        *out = q ? copy_of(q, p) : NULL;
+        iip_blob_release(blob);
+    }
+    return rv;
 }
 
 iip_status iip_view_choose(iip_request *rq, const iip_sequence *q, const char **file, apr_pool_t *p, iip_error *e)

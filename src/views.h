@@ -27,11 +27,16 @@ int iip_views_number(const iip_views *v, int n);
 /* Its header; *info lives while *hold is held. */
 iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob **hold, iip_error *e);
 /* Raw samples of a part of one of its levels, as its reader gives them; want lies within the level. The rows of out are
- * of v->pool. IIP_E_LIMIT where too many pixels would have to be decoded. */
-iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, iip_error *e);
+ * p's. IIP_E_LIMIT where too many pixels would have to be decoded. */
+iip_status iip_views_samples(iip_views *v, int n, int level, iip_rect want, iip_raster *out, apr_pool_t *p,
+                             iip_error *e);
 /* The answer to a request of the picture, which is not streamed; a held blob. Resolves rq. */
 iip_status iip_views_image(iip_views *v, iip_request *rq, iip_blob **out, iip_error *e);
 
+/* What sequence a name is, in memory of p; NULL with IIP_OK: none. Found by a scan of the folder once, as long as that
+ * does not change. */
+iip_status iip_serve_sequence(iip_server_t *sv, const iip_sequence **out, const iip_root *root, const char *name,
+                              const char *pattern, apr_pool_t *p, iip_error *e);
 /* Which file or page rq->angle_h and angle_v mean. q NULL: no sequence, *file stays as it is.
  * IIP_E_NOT_FOUND: a view that does not exist. */
 iip_status iip_view_choose(iip_request *rq, const iip_sequence *q, const char **file, apr_pool_t *p, iip_error *e);

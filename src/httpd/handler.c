@@ -226,7 +226,7 @@ static int answer_method(iipd_request *q)
 }
 
 /* The view that is asked for. A name that is no file may stand for a sequence of them. */
-static void open_view(iipd_request *q, const char *name, iip_error *e)
+static void open_view(iipd_request *q, iip_server_t *sv, const char *name, iip_error *e)
 {
     const iip_sequence **found = &q->in.sequence;
     const char *file;
@@ -237,7 +237,8 @@ static void open_view(iipd_request *q, const char *name, iip_error *e)
         return;
     }
     if (e->status != IIP_E_NOT_FOUND || !q->proto->place ||
-        iip_sequence_find(found, q->set.root, name, q->set.sequence_pattern, q->r->pool, &none) != IIP_OK || !*found)
+        iip_serve_sequence(sv, found, q->set.root, name, q->set.sequence_pattern, q->r->pool, &none) != IIP_OK ||
+        !*found)
         return;
     iip_refuse(e, IIP_OK, NULL);
     if (iip_view_choose(&q->rq, *found, &file, q->r->pool, e) == IIP_OK)
@@ -246,7 +247,7 @@ static void open_view(iipd_request *q, const char *name, iip_error *e)
 
 /* Beneath a root: the file of that name, the one of which it names a page, or a view. OK, or what httpd says to that.
  */
-static int open_rooted(iipd_request *q, iip_error *e)
+static int open_rooted(iipd_request *q, iip_server_t *sv, iip_error *e)
 {
     apr_pool_t *p = q->r->pool;
     const iip_root *root = q->set.root;
@@ -258,15 +259,15 @@ static int open_rooted(iipd_request *q, iip_error *e)
         if (iip_source_file(&q->src, root, apr_pstrcat(p, file, suffix, NULL), p, e) == IIP_OK)
             return iipd_look_up_page(q, file);
     }
-    open_view(q, q->file, e);
+    open_view(q, sv, q->file, e);
     return OK;
 }
 
 /* What httpd found under a name of a query; where it found no file, a view of that name. */
-static void open_named(iipd_request *q, iip_error *e)
+static void open_named(iipd_request *q, iip_server_t *sv, iip_error *e)
 {
     iip_source_file(&q->src, NULL, q->file, q->r->pool, e);
-    open_view(q, q->stem, e);
+    open_view(q, sv, q->stem, e);
 }
 
 /* What httpd mapped is ours only if it is a picture: pages, forms and scripts beside it go their own way untouched. */
@@ -306,8 +307,8 @@ static int serve(iipd_request *q, iip_server_t *sv)
         if (!q->file)
             return OK;
         if (q->in.named)
-            open_named(q, &look);
-        else if ((rc = open_rooted(q, &look)) != OK)
+            open_named(q, sv, &look);
+        else if ((rc = open_rooted(q, sv, &look)) != OK)
             return rc;
         if (look.status == IIP_OK)
             iip_refuse(&q->e, IIP_OK, NULL); /* R4: a strange path that is a file is a plain name */

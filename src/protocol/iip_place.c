@@ -114,6 +114,7 @@ static void place_view(iip_request *rq, const iip_info *info, const iip_limits *
         iip_pyramid_ask(rq, info->level[l].w, info->level[l].h, region_on(a, info->level[l].w, info->level[l].h));
     else
         iip_pyramid_ask(rq, W, H, own); /* a part of a page: its levels are larger than it is */
+    rq->textless = 0;
     rq->size_kind = IIP_SIZE_EXACT;
     rq->size[0] = (iip_decimal){w, 0};
     rq->size[1] = (iip_decimal){h, 0};

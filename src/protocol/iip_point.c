@@ -113,11 +113,13 @@ iip_status iip_compose_point(const iip_request *rq, const iip_info *info, iip_vi
         const iip_info *page;
         iip_blob *hold;
         iip_raster px;
+        apr_pool_t *one;
         double v;
 
         if ((rv = iip_views_info(views, i, &page, &hold, e)) != IIP_OK)
             return rv;
-        if ((rv = iip_views_samples(views, i, at.level, pixel, &px, e)) == IIP_OK) {
+        apr_pool_create(&one, p);
+        if ((rv = iip_views_samples(views, i, at.level, pixel, &px, one, e)) == IIP_OK) {
             v = value_at(&px, page, 0);
             if (px.sample == IIP_U8 || px.sample == IIP_U16) /* of the whole range */
                 v /= ldexp(1, page->bits < 8 ? 8 : page->bits) - 1;
@@ -126,6 +128,7 @@ iip_status iip_compose_point(const iip_request *rq, const iip_info *info, iip_vi
             iip_text_print(out, "</wavelength>\n\t\t<reflectance>%f</reflectance>\n\t</point>\n", isfinite(v) ? v : 0);
         }
         iip_blob_release(hold);
+        apr_pool_destroy(one);
         if (rv != IIP_OK)
             return told(a, rv, e, p);
     }
@@ -195,6 +198,7 @@ iip_status iip_compose_profile(const iip_request *rq, const iip_info *info, iip_
         const iip_info *page;
         iip_blob *hold;
         iip_raster px;
+        apr_pool_t *one;
 
         if ((rv = iip_views_info(views, i, &page, &hold, e)) != IIP_OK)
             return rv;
@@ -205,9 +209,11 @@ iip_status iip_compose_profile(const iip_request *rq, const iip_info *info, iip_
             iip_text_put(out, name, strlen(name));
             iip_text_put(out, ": ", 2);
         }
-        if ((rv = iip_views_samples(views, i, at.level, line, &px, e)) == IIP_OK)
+        apr_pool_create(&one, p);
+        if ((rv = iip_views_samples(views, i, at.level, line, &px, one, e)) == IIP_OK)
             put_values(out, &px, page, pick, n, down);
         iip_blob_release(hold);
+        apr_pool_destroy(one);
         if (rv != IIP_OK)
             return told(a, rv, e, p);
         if (count > 1)

@@ -58,4 +58,5 @@ void iip_pyramid_ask(iip_request *rq, int64_t w, int64_t h, iip_rect part)
     rq->region[2] = (iip_decimal){part.w, 0};
     rq->region[3] = (iip_decimal){part.h, 0};
     rq->size_kind = IIP_SIZE_FULL;
+    rq->textless = 1;
 }

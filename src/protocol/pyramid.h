@@ -37,6 +37,6 @@ static inline int64_t iip_half(int64_t side, int up)
 }
 
 /* Makes rq ask for a part of the picture as it is w x h large, one to one (iip_request_resolve() finds where that lies:
- * a stored tile, a stored level, else it is scaled from the next larger one). */
+ * a stored tile, a stored level, else it is scaled from the next larger one), without texts. */
 void iip_pyramid_ask(iip_request *rq, int64_t w, int64_t h, iip_rect part);
 #endif

@@ -246,15 +246,25 @@ iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *r
     return IIP_OK;
 }
 
-iip_status iip_source_folder(int *fd, const iip_root *root, const char *rel, iip_error *e)
+iip_status iip_source_folder(int *fd, iip_ident *id, const iip_root *root, const char *rel, iip_error *e)
 {
+    struct stat st;
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 
     if ((root != NULL) == (rel[0] == '/'))
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "%s: not a path of its kind", rel);
     /* Without openat2 "." would be a step that is refused */
     *fd = root && strcmp(rel, ".") == 0 ? openat(root->fd, rel, flags) : open_path(root, rel, flags);
-    return *fd < 0 ? fail_errno(e, errno, rel, "open") : IIP_OK;
+    if (*fd < 0)
+        return fail_errno(e, errno, rel, "open");
+    if (fstat(*fd, &st) != 0) {
+        int cause = errno;
+
+        close(*fd);
+        return fail_errno(e, cause, rel, "look at");
+    }
+    *id = identity(root, &st);
+    return IIP_OK;
 }
 
 iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, iip_error *e)

@@ -101,28 +101,31 @@ static const iip_sequence *sequence(const view *v, int n, const char *stem, apr_
     return q;
 }
 
-iip_status iip_sequence_find(const iip_sequence **out, const iip_root *root, const char *name, const char *pattern,
-                             apr_pool_t *p, iip_error *e)
+iip_status iip_sequence_folder(int *fd, iip_ident *id, const iip_root *root, const char *name, apr_pool_t *p,
+                               iip_error *e)
 {
     const char *slash = strrchr(name, '/');
-    const char *stem = apr_pstrcat(p, name, pattern, NULL);
+    const char *folder = slash ? apr_pstrmemdup(p, name, (size_t)(slash - name) + (slash == name)) : ".";
+
+    return iip_source_folder(fd, id, root, folder, e);
+}
+
+iip_status iip_sequence_find(const iip_sequence **out, int fd, const char *name, const char *pattern, apr_pool_t *p,
+                             iip_error *e)
+{
+    const char *slash = strrchr(name, '/'), *stem = apr_pstrcat(p, name, pattern, NULL);
+    DIR *dir = fdopendir(fd);
     view *v = NULL;
-    DIR *dir = NULL;
-    int fd, n;
+    int n;
 
     *out = NULL;
-    if (!*pattern)
-        return IIP_OK;
-    if (iip_source_folder(&fd, root, slash ? apr_pstrmemdup(p, name, (size_t)(slash - name) + (slash == name)) : ".",
-                          e) != IIP_OK)
-        return e->status;
-    if (!(dir = fdopendir(fd))) {
+    if (!dir) {
         int cause = errno;
 
         close(fd);
         return iip_fail(e, IIP_E_IO, cause, "%s: cannot read its folder", name);
     }
-    n = scan(dir, slash ? stem + (slash + 1 - name) : stem, &v);
+    n = *pattern ? scan(dir, slash ? stem + (slash + 1 - name) : stem, &v) : 0;
     closedir(dir);
     if (n >= 0)
         *out = sequence(v, n, stem, p);

@@ -34,8 +34,8 @@ struct iip_source {
  * (also for what is no regular file), IIP_E_FORBIDDEN. The descriptor is closed with the pool. */
 iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *rel, apr_pool_t *p, iip_error *e);
 /* A descriptor for reading the folder of that name ("." is the root itself), by the same rules; the caller closes it.
- */
-iip_status iip_source_folder(int *fd, const iip_root *root, const char *rel, iip_error *e);
+ * id: which folder it is, in which state. */
+iip_status iip_source_folder(int *fd, iip_ident *id, const iip_root *root, const char *rel, iip_error *e);
 /* The same file with a descriptor of its own (dup; pread has no position to share), opened if it was not: a reader kept
  * over requests reads through it. A source that is no file is handed back itself and must outlive what reads it. */
 iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, iip_error *e);

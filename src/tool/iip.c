@@ -86,7 +86,8 @@ static iip_status open_picture(opener *o, const iip_protocol *proto, iip_input *
     if (rv == IIP_OK)
         return iip_view_choose(rq, NULL, NULL, o->p, e);
     if (rv != IIP_E_NOT_FOUND || !proto->place ||
-        iip_sequence_find(&in->sequence, &o->t->root, rq->name, o->t->set.sequence_pattern, o->p, &none) != IIP_OK ||
+        iip_serve_sequence(o->t->sv, &in->sequence, &o->t->root, rq->name, o->t->set.sequence_pattern, o->p, &none) !=
+            IIP_OK ||
         !in->sequence)
         return rv;
     if ((rv = iip_view_choose(rq, in->sequence, &file, o->p, e)) != IIP_OK)

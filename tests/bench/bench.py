@@ -70,10 +70,20 @@ def corpus():
             if os.path.exists(whole):
                 os.unlink(whole)
 
+    def real(part):
+        whole = part + '.v'
+        try:
+            samples.vips('linear', samples.photograph(samples.PHOTOGRAPHS[0]), whole, '0.00392156862', '0')
+            samples.vips('tiffsave', whole, part, *samples.pyramid('none'))
+        finally:
+            if os.path.exists(whole):
+                os.unlink(whole)
+
     jpeg, deflate = samples.pyramid('jpeg'), samples.pyramid('deflate', '--predictor', 'horizontal')
     recipes = {
         'jpeg.tif': (lambda part: wall(part, *jpeg), '7680 x 4800, JPEG tiles', 'jpeg 1'),
         'deflate.tif': (lambda part: wall(part, *deflate), '7680 x 4800, deflate tiles', 'deflate 1'),
+        'float.tif': (real, '2560 x 1600, three floats a pixel', 'float 1'),
     }
     for name in samples.PHOTOGRAPHS:
         for n in range(4):
@@ -148,7 +158,7 @@ FcgidMaxProcessesPerClass {PROCESSES}
 FcgidMinProcessesPerClass {PROCESSES}
 FcgidSpawnScoreUpLimit 1000
 {lines}
-AliasMatch ^/iiif/.* {IIPSRV}
+AliasMatch "^/(iiif/.*|iip$)" {IIPSRV}
 <Directory {os.path.dirname(IIPSRV)}>
     SetHandler fcgid-script
     Options ExecCGI
@@ -396,6 +406,9 @@ def main():
         def cold(name, paths):
             return {'mod_iip': (mod_iip(name, 'IIPCacheSize 0 0'), paths), 'iipsrv': (peer_cold, paths)}
 
+        def processed(commands):
+            return [f'/iip?FIF=float.tif&{commands}&JTL=4,{n}' for n in range(70)]
+
         jpeg = [f'/iiif/jpeg.tif/{iiif(t)}' for t in tiles]
         deflate = [f'/iiif/deflate.tif/{iiif(t)}' for t in tiles]
         files = os.path.join(run, 'files')
@@ -421,6 +434,10 @@ def main():
                  'decoding and passed through.',
                  {'static': (static, plain), **cold('session', jpeg)}),
             Work('cold tile, deflate', 'likewise over a deflate pyramid: each tile is decoded and encoded.', cold('deflate', deflate)),
+            Work('processed tile, float', 'tiles of three floats a pixel, no caches: shaded and coloured (`SHD=315,45&CMP=jet` of IIP) here, only '
+                 'coloured by iipsrv, which ends at `SHD`.',
+                 {'mod_iip': (mod_iip('processed', 'IIPCacheSize 0 0'), processed('SHD=315,45&CMP=jet')),
+                  'iipsrv': (peer_cold, processed('CMP=jet'))}),
             Work('thumbnails', f'`full/!400,400` over {len(small)} JPEG pyramids, no caches.', cold('thumbnails', thumbs)),
         ]
         print(f'{len(tiles)} tiles, {len(small)} pyramids; {rounds} rounds of {seconds} s ...', flush=True)

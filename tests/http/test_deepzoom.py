@@ -290,7 +290,7 @@ def scan(jpeg):
 
 
 def test_pass_through(serve, data, folder):
-    """Interior tiles leave as they are stored; on the edge they are decoded and cut."""
+    """Interior tiles leave as they are stored; on the edge they are cut."""
     src = folder + "/j.tif"
     subprocess.run(["vips", "tiffsave", data + "/photo.jpg", src, "--tile", "--pyramid", "--compression", "jpeg", "--Q", "80", "--tile-width", "256",
                     "--tile-height", "256"], check=True)

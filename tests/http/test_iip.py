@@ -276,6 +276,14 @@ def test_stored_tiles_pass(iip, pics):
         assert iip("FIF=vj.tif&%s&JTL=3,9" % same).body == one, same
 
 
+def test_tiles_carry_no_texts(iip):
+    """The smallest tile may be the whole picture; what the picture says of itself goes with views alone."""
+    assert b"An Artist" in iip("FIF=texts.tif&CVT=jpeg").body and b"Title &amp;" in iip("FIF=texts.tif&CVT=jpeg").body
+    for q in ("JTL=0,0", "DeepZoom=texts.tif_files/7/0_0.jpg", "DeepZoom=texts.tif_files/3/0_0.png"):
+        r = iip(("" if "Deep" in q else "FIF=texts.tif&") + q)
+        assert r.status == 200 and b"An Artist" not in r.body and b"dc:title" not in r.body, q
+
+
 def test_turned_tiles(iip, pics):
     px = pics[1]["v"]
     for n in (0, 7, 47):
@@ -450,6 +458,28 @@ def test_sequence(iip, serve, pics):
     assert iip("FIF=dir/thing&PFL=0:0,0").json()["profile"] == {"0": [90], "10": [100], "20": [110]}
     s = serve(IIP.replace("{dir0}", pics[0]) % "IIPSequencePattern _p")
     assert s.get("/iip?FIF=dir/thing&PTL=0,0").status == 404
+
+
+def test_sequence_that_grows(serve, folder):
+    """The folder is read again as soon as it changes."""
+    s = serve(IIP.replace("{dir0}", folder) % "")
+
+    def add(name):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(os.path.join(folder, name))
+        os.utime(folder, (1, 10 ** 9 + len(os.listdir(folder))))  # long ago: what was read is kept
+
+    add("other.png")
+    for _ in range(2):
+        assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
+    add("w_pyr_000_090.png")
+    for _ in range(2):
+        assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0"]
+    add("w_pyr_015_090.png")
+    assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0 15"]
+    os.remove(os.path.join(folder, "w_pyr_015_090.png"))
+    assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0"]
+    s = serve(IIP.replace("{dir0}", folder) % "IIPSequencePattern _pyr")
+    assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
 
 
 def test_suffix(serve, pics):
