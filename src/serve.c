@@ -76,27 +76,6 @@ static void info_free(void *v)
     apr_pool_destroy(((info_value *)v)->pool);
 }
 
-/* What the rest of the house relies on, whoever wrote the decoder. */
-static int info_sound(const iip_info *i)
-{
-    if (i->levels < 1 || i->levels > IIP_MAX_LEVELS || i->bands < 1 || i->bands > 1024 || i->orientation < 0 ||
-        i->orientation > 8)
-        return 0;
-    for (int n = 0; n < i->levels; n++) {
-        const iip_level *l = &i->level[n];
-        int64_t cell;
-
-        if (l->w < 1 || l->h < 1 || l->w > IIP_MAX_SIDE || l->h > IIP_MAX_SIDE || l->tile_w < 1 || l->tile_h < 1)
-            return 0;
-        if (__builtin_mul_overflow(l->tile_w < l->w ? l->tile_w : l->w, l->tile_h < l->h ? l->tile_h : l->h, &cell) ||
-            cell > (int64_t)(IIP_MAX_CELL / ((size_t)i->bands * iip_sample_size(i->sample))))
-            return 0;
-        if (n > 0 && (l->w > l[-1].w || l->h > l[-1].h))
-            return 0;
-    }
-    return 1;
-}
-
 /* What the profile is to the picture. Pictures of one collection have the same one: it is known by its hash. */
 static void look_at_colours(const iip_server_t *sv, iip_info *i)
 {
@@ -122,7 +101,7 @@ static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
     v = apr_pcalloc(pool, sizeof *v);
     v->pool = pool;
     rv = lease->dec->info(lease->reader, &v->info, pool, e);
-    if (rv == IIP_OK && !info_sound(&v->info))
+    if (rv == IIP_OK && !iip_info_sound(&v->info))
         rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: its header breaks a structural limit", lease->dec->name);
     if (rv == IIP_OK && !iip_source_same(lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while its header was read");

@@ -37,7 +37,9 @@ enum {
     KIND_NOTICE,
     KIND_URL,
     KIND_LIST,
-    KIND_NETS
+    KIND_NETS,
+    KIND_WORDS,
+    KIND_TIMES
 };
 
 #define ROW(d, m, KIND, s, def, key, args, help) {#d, def, args, help, #s[0], KIND_##KIND, offsetof(OF, m)},
@@ -46,6 +48,9 @@ const iip_directive iip_directives[] = {IIP_SETTINGS(ROW){0}};
 #undef OF
 #define OF iip_server_settings
 const iip_directive iip_server_directives[] = {IIP_SERVER_SETTINGS(ROW){0}};
+#undef OF
+#define OF iip_job_settings
+const iip_directive iip_job_directives[] = {IIP_JOB_SETTINGS(ROW){0}};
 #undef OF
 
 const char iip_setting_unbuilt[] = "this build cannot do that";
@@ -58,6 +63,7 @@ static const char *const format_names[IIP_FMT_COUNT] = {
 
 static iip_settings defaults;
 static iip_server_settings server_defaults;
+static iip_job_settings job_defaults;
 
 /* ---- unset, merge: by C type ---- */
 
@@ -78,6 +84,12 @@ _Static_assert(IIP_FMT_COUNT == 9, "no_qualities has a value for each format");
 void iip_settings_unset(iip_settings *s)
 {
     IIP_SETTINGS(UNSET)
+    s->job = NULL;
+}
+
+void iip_job_settings_unset(iip_job_settings *s)
+{
+    IIP_JOB_SETTINGS(UNSET)
 }
 
 void iip_server_settings_unset(iip_server_settings *s)
@@ -142,6 +154,12 @@ static inline iip_qualities over_qualities(iip_qualities base, iip_qualities add
 void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_settings *add)
 {
     IIP_SETTINGS(MERGE)
+    out->job = over_pointer(base->job, add->job);
+}
+
+void iip_job_settings_merge(iip_job_settings *out, const iip_job_settings *base, const iip_job_settings *add)
+{
+    IIP_JOB_SETTINGS(MERGE)
 }
 
 void iip_settings_effective(iip_settings *out, const iip_settings *raw)
@@ -154,6 +172,14 @@ void iip_server_settings_effective(iip_server_settings *out, const iip_server_se
     const iip_server_settings *base = &server_defaults;
 
     IIP_SERVER_SETTINGS(MERGE)
+}
+
+void iip_job_settings_effective(iip_job_settings *out, const iip_job_settings *raw)
+{
+    if (raw)
+        iip_job_settings_merge(out, &job_defaults, raw);
+    else
+        *out = job_defaults;
 }
 
 /* ---- texts ---- */
@@ -463,11 +489,20 @@ static const char *set_time(void *member, const words *w)
     return iip_parse_time(w->argv[0], member) ? wrong(w) : NULL;
 }
 
+static const char *set_times(void *member, const words *w)
+{
+    iip_pair *times = member;
+
+    return iip_parse_time(w->argv[0], &times->a) || iip_parse_time(w->argv[1], &times->b) ? wrong(w) : NULL;
+}
+
 static const char *set_text(void *member, const words *w)
 {
-    if (!header_safe(w->argv[0]))
+    const char *text = w->argc ? w->argv[0] : ""; /* httpd drops an empty last word */
+
+    if (!header_safe(text))
         return apr_pstrcat(w->p, w->d->name, " takes up to 1024 octets, no control characters", NULL);
-    *(const char **)member = w->argv[0];
+    *(const char **)member = text;
     return NULL;
 }
 
@@ -580,6 +615,21 @@ static const char *set_list(void *member, const words *w)
     return NULL;
 }
 
+/* Words as they are; who uses them looks at them (job/place.c). */
+static const char *set_words(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        if (!header_safe(w->argv[i]))
+            return wrong(w);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
 static const char *set_nets(void *member, const words *w)
 {
     apr_ipsubnet_t **nets = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *nets);
@@ -605,7 +655,7 @@ static setter *const setters[] = {
     [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
     [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
-    [KIND_NOTICE] = set_notice,
+    [KIND_NOTICE] = set_notice, [KIND_WORDS] = set_words,       [KIND_TIMES] = set_times,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */
@@ -662,6 +712,9 @@ void iip_settings_init(apr_pool_t *p)
         set_default(&defaults, d, p);
     for (const iip_directive *d = iip_server_directives; d->name; d++)
         set_default(&server_defaults, d, p);
+    iip_job_settings_unset(&job_defaults);
+    for (const iip_directive *d = iip_job_directives; d->name; d++)
+        set_default(&job_defaults, d, p);
 }
 
 /* ---- values ---- */

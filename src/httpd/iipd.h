@@ -117,6 +117,18 @@ iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b);
 /* A bucket that holds b as long as its bytes are wanted; takes over one reference. */
 apr_bucket *iipd_bucket_blob_create(iip_blob *b, apr_bucket_alloc_t *list);
 
+/* ---- jobs.c: the job service's requests ---- */
+int iipd_job_handler(request_rec *r);
+
+/* ---- runners.c: its processes ---- */
+int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void iipd_job_child_init(apr_pool_t *pchild, server_rec *s);
+/* This child's way to the spool, NULL if there is none; the figures; and a byte to wake a runner. */
+struct job_spool *iipd_job_spool(void);
+struct job_counters *iipd_job_counters(void);
+void iipd_job_wake(void);
+int64_t iipd_job_max_queue(void);
+
 /* ---- log.c ---- */
 void iipd_log_error(const iipd_request *q);
 void iipd_log_request(const iipd_request *q);

@@ -13,7 +13,10 @@ ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"'}
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
+          "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
+          "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
+          "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -49,6 +52,38 @@ BAD = {
     "IIPMaxDecodes": ["", "0", "-1", "x", "1 x", "1 2 3"],
     "IIPCacheSize": ["", "-1", "x", "1M x", "1 2 3"],
     "IIPMetadataCache": ["", "-1", "x", "1 x", "1 2 3"],
+    "IIPStatus": ["", "maybe"],
+    "IIPJobs": ["", "maybe"],
+    "IIPJobRetries": ["", "-1", "x"],
+    "IIPJobMaxRequest": ["", "-1", "x"],
+    "IIPJobTransferTimeout": ["", "-1", "5y"],
+    "IIPJobMaxSource": ["", "-1", "x"],
+    "IIPJobMaxPixels": ["", "-1", "x"],
+    "IIPJobSourceRoot": ["", "a b"],
+    "IIPJobDestRoot": ["", "a b"],
+    "IIPJobSourceSchemes": ["", "gopher", "http gopher"],
+    "IIPJobDestSchemes": ["", "HTTP"],
+    "IIPJobSourceHosts": ["", "a*b", "*.a.*"],
+    "IIPJobDestHosts": ["", ".example.org"],
+    "IIPJobAllowNet": ["", "10.0.0.0/33", "10.0.0", "x"],
+    "IIPJobDenyNet": ["", "::1/129", "127.1"],
+    "IIPJobPorts": ["", "0", "65536", "80 x", "-1"],
+    "IIPJobFTPSecure": ["", "perhaps"],
+    "IIPJobCAFile": ["", "a b"],
+    "IIPJobUserAgent": ["", "a b", '"%s"' % ("x" * 1100)],
+    "IIPJobCallbackSecret": ["", "a b"],
+    "IIPJobStrictStatus": ["", "2"],
+    "IIPJobAllowAnonymous": ["", "perhaps"],
+    "IIPJobPlaceholderText": ["a b"],
+    "IIPJobFailureText": ["a b"],
+    "IIPJobPlaceholderColor": ["", "fff", "ffffff 000000 000000", "red"],
+    "IIPJobPlaceholderFile": ["", "a b"],
+    "IIPJobSpool": ["", "a b"],
+    "IIPJobWorkers": ["", "-1", "x"],
+    "IIPJobMaxQueue": ["", "-1", "x"],
+    "IIPJobTimeout": ["", "-1", "5y"],
+    "IIPJobMemory": ["", "-1", "x"],
+    "IIPJobKeep": ["", "1d", "1d 2d 3d", "x 1d"],
 }
 
 
