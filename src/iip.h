@@ -181,6 +181,7 @@ typedef struct {
     int negotiated;               /* format was chosen by Accept: Vary; not part of the line */
     struct iip_source *watermark; /* the file of the settings' IIPWatermark; NULL: none */
     const iip_settings *set;      /* members marked K there are part of the line like all else */
+    const char *ignored;          /* what nobody knows in it, for the log; NULL: nothing */
     const void *asked;            /* the protocol's own, from its parse() to its place(); NULL: none */
     /* set by iip_request_resolve() */
     iip_rect src;         /* full-resolution pixels of the upright picture, clipped */

@@ -40,13 +40,16 @@ void iipd_log_error(const iipd_request *q)
     ap_log_rerror(APLOG_MARK, level, e->apr, q->r, "IIP%04d: %s: %s%s%s%s%s", 100 + e->status,
                   iip_status_name(e->status), q->file ? ap_escape_logitem(q->r->pool, q->file) : "no file",
                   *e->detail ? ": " : "", ap_escape_logitem(q->r->pool, e->detail), e->part ? ": " : "",
-                  e->part ? e->part : "");
+                  e->part ? ap_escape_logitem(q->r->pool, e->part) : "");
 }
 
 void iipd_log_request(const iipd_request *q)
 {
     const request_rec *r = q->r;
 
+    if (q->rq.ignored && APLOGrinfo(r))
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "IIP0002: unknown command %s",
+                      ap_escape_logitem(r->pool, q->rq.ignored));
     if (APLOGrdebug(r))
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "IIP0001: %s %s: %d, %s, %s", r->method,
                       ap_escape_logitem(r->pool, r->unparsed_uri ? r->unparsed_uri : r->uri), r->status,

@@ -134,7 +134,8 @@ def test_commands_in_order(iip, pics):
     assert iip("FIF=v.tif&WID=60&CVT=png&JTL=0,0&OBJ=Max-size").size == (60, 45)  # the first answers
     assert iip("FIF=v.tif&OBJ=Max-size&WID=60&CVT=png").size == (60, 45)
     assert lines(iip("FIF=v.tif&OBJ=Max-size&FIF=u8.tif")) == ["Max-size:2000 1500"]
-    assert iip("fif=v.tif&wId=60&cvt=PNG&FOO=7").size == (60, 45)
+    assert iip("fif=v.tif&wId=60&FO%0aO=7&cvt=PNG").size == (60, 45)
+    assert "IIP0002: unknown command FO%0aO" in iip.server.logtext()
     assert iip("FIF=v.tif&WID=&HEI=30&CVT=png").size == (40, 30)  # an empty value means nothing
     assert lines(iip("FIF=v.tif&ROT=90&OBJ=Max-size&ROT=180&OBJ=Max-size")) == ["Max-size:1500 2000", "Max-size:2000 1500"]
     near(iip("FIF=v.tif&PTL=3,9").pixels(), px[256:512, 256:512], 0, 0)
