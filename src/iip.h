@@ -92,6 +92,7 @@ typedef struct {
     size_t memory;                           /* bytes one request may hold */
     apr_interval_time_t deadline;            /* for the whole computation */
     int upscale;                             /* may answers be larger than the region they show */
+    int foreign;                             /* a stranger's file: decoders for trusted ones are not asked */
 } iip_limits;
 /* << */
 

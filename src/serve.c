@@ -7,7 +7,7 @@
  *   aids    = colours, histogram, watermark   caches of their own, filled before the pipeline (aids.c)
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
-#include "job.h"
+#include "image_job.h"
 #include <math.h>
 #include <apr_strings.h>
 #include <stdlib.h>

@@ -734,6 +734,7 @@ void iip_settings_limits(iip_limits *lim, const iip_settings *set)
     lim->max_pixels = set->max_pixels;
     lim->memory = set->max_memory ? (size_t)set->max_memory : SIZE_MAX;
     lim->deadline = set->timeout;
+    lim->foreign = 0;
     /* A server that grows pictures must say how far (spec/iiif.md R23) */
     lim->upscale = set->upscaling && (size.a || set->max_area);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Views: pages and files of a sequence, their headers, samples and pictures. */
 #include "views.h"
-#include "job.h"
+#include "image_job.h"
 #include <apr_strings.h>
 #include <string.h>
 #include <unistd.h>

@@ -115,10 +115,7 @@ static iip_status look_inside(opened *o, const job_t *j, iip_source_t *s, apr_po
 
     if (rv != IIP_OK)
         return rv;
-    if (lease->dec->flags & IIP_DEC_TRUSTED)
-        rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: not for strangers' files", lease->dec->name);
-    else
-        rv = lease->dec->info(lease->reader, &o->info, p, e);
+    rv = lease->dec->info(lease->reader, &o->info, p, e);
     if (rv == IIP_OK && !iip_info_sound(&o->info))
         rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: its header breaks a structural limit", lease->dec->name);
     iip_readers_give(o->readers, lease, rv == IIP_OK, o->info.hold);
@@ -140,6 +137,7 @@ static opened *open_picture(const job_t *j, const job_place *place, iip_source_t
     raw.profile = IIP_PROFILE_CONVERT;
     iip_settings_effective(&o->set, &raw);
     o->lim.max_pixels = place->max_pixels;
+    o->lim.foreign = 1;
     o->lim.memory = o->budget.limit = memory;
     o->readers = iip_readers_create(1, p);
     if (!o->readers) {

@@ -183,6 +183,18 @@ def test_slow_checks(serve, folder, peer):
     assert jobs.post(peer.url + "/ok.png", "http://127.0.0.1:1/f:x.png", {"field_name": "f"}).json()["code"] == 205
 
 
+@pytest.mark.skipif(not shutil.which("heif-enc"), reason="needs heif-enc")
+def test_trusted_only(serve, folder, peer):
+    """Formats whose decoders cannot be held to a memory limit are for the administrator's own files."""
+    jobs = Jobs(serve, folder, LOOPBACK)
+    with open(os.path.join(folder, "a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    subprocess.run(["heif-enc", "-o", os.path.join(folder, "a.heic"), os.path.join(folder, "a.png")], check=True, capture_output=True)
+    with open(os.path.join(folder, "a.heic"), "rb") as f:
+        peer.files["noext"] = f.read()
+    assert jobs.post(peer.url + "/noext", "file:///y.png").json()["code"] == 202
+
+
 def test_head_only(serve, folder, peer):
     """The look at a source reads its head, not all of it."""
     jobs = Jobs(serve, folder, LOOPBACK)

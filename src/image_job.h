@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files of the image path share: the child's stores, and one answer being made. */
-#ifndef IIP_JOB_H
-#define IIP_JOB_H
+#ifndef IIP_IMAGE_JOB_H
+#define IIP_IMAGE_JOB_H
 #include "serve.h"
 #include "cache/cells.h"
 #include "gate.h"
