@@ -70,6 +70,22 @@ static int64_t counting(const iip_info *info)
     return plus(sum, (int64_t)(info->level_hold[level] < MUCH ? info->level_hold[level] : MUCH));
 }
 
+/* Rows that blurring keeps, as floats and as they came. */
+static int64_t blurring(const iip_request *rq, int64_t bands)
+{
+    static const iip_op_kind kinds[] = {IIP_OP_BLUR, IIP_OP_SHARPEN};
+    int64_t sum = 0;
+
+    for (int i = 0; i < 2; i++) {
+        const iip_op *op = iip_op_find(rq, kinds[i]);
+        const int r = op ? iip_blur_radius((double)op->arg[0]) : 0;
+
+        if (op)
+            sum = plus(sum, times(times(rq->out_w, bands), (2 * r + 4) * (int64_t)sizeof(float) + r + ROWS_HELD));
+    }
+    return sum;
+}
+
 int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
 {
     const iip_level *l = &info->level[rq->level];
@@ -77,7 +93,7 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
     const int quarter = fmod(rq->rotate, 90) == 0;
     const int grey = info->space == IIP_GREY && !iip_op_find(rq, IIP_OP_CMAP) && !iip_op_find(rq, IIP_OP_TWIST);
-    const int64_t bands = ((grey ? 1 : 3) + (info->alpha || !quarter)) *
+    const int64_t bands = ((grey ? 1 : 3) + (info->alpha || !quarter || (rq->frame.w && rq->ground < 0))) *
                           (int64_t)iip_sample_size(iip_request_sample(rq, info)); /* bytes of them */
     iip_rect c = iip_request_cover(rq, info);
     int64_t rows, w, h, sum, answer;
@@ -99,6 +115,7 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
         sum = plus(sum, times(times(rq->out_w, rq->out_h), bands));
     sum = plus(sum, times(w, ROWS_HELD * bands));
     answer = times(w, h);
+    sum = plus(sum, blurring(rq, bands));
     if (enc && enc->whole)
         sum = plus(sum, times(answer, enc->cost));
     else if (!iip_request_streams(rq))

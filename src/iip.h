@@ -115,6 +115,8 @@ typedef enum {
     IIP_OP_BITONAL,  /* grey, then 0 below the middle, else 255 */
     IIP_OP_BINARY,   /* grey, then 0 below Otsu's threshold of the histogram, else 255 */
     IIP_OP_EQUALIZE, /* each band through the sums of the histogram */
+    IIP_OP_BLUR,     /* {s}: mixed with what is around by a bell curve of sigma s, in pixels of the answer */
+    IIP_OP_SHARPEN,  /* {s}: what differs from that, once more */
     IIP_OP_COUNT
 } iip_op_kind;
 #define IIP_OP_SCALED IIP_OP_GRAY /* from this one on: after resizing */
@@ -170,8 +172,12 @@ typedef struct {
     iip_decimal size[2]; /* pixels, 0 = derive from the other; PERCENT: [0] */
     iip_grow grow;
     iip_over over;
-    double rotate; /* degrees clockwise, 0 <= rotate < 360 */
-    int flip;      /* left-right, before turning */
+    double rotate;   /* degrees clockwise, 0 <= rotate < 360 */
+    int flip;        /* left-right, before turning */
+    iip_rect within; /* src lies where most happens in here (full-resolution pixels), however it was asked; w 0: no */
+    iip_rect frame;  /* the turned answer lies at x, y of w x h; w 0: no frame */
+    int ground; /* 0xrrggbb of the frame and behind all that is transparent; -1: the settings', where the format has
+                   no transparency */
     iip_op op[IIP_MAX_OPS];
     int op_count;
     iip_format format;

@@ -28,6 +28,9 @@ typedef struct {
 /* The picture's cells, for reading `part` of a level. */
 void iip_job_cells(iip_cells *c, const iip_job *j, int level, double part);
 
+/* attend.c: moves src, of its size, to where most happens in j->rq->within. */
+iip_status iip_job_attend(const iip_job *j, iip_rect *src, iip_error *e);
+
 /* aids.c: what the pipeline needs besides the picture, found in the child's stores or made. */
 typedef struct {
     iip_aids aids;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Operations of a request: what each may be given, and which stand for the same thing. */
 #include "ops.h"
+#include "raster/raster.h"
 #include <math.h>
 #include <string.h>
 #include <strings.h>
 
 /* Operations of one group replace each other. same: the argument that changes nothing. */
-enum { RANGES, LEVELS, SHADE, TWIST, CURVE, INVERT, CMAP, CONVOLVE, COLOURS };
+enum { RANGES, LEVELS, SHADE, TWIST, CURVE, INVERT, CMAP, CONVOLVE, COLOURS, BLUR, SHARPEN };
 static const struct {
     int group, least, most; /* arguments */
     float same;
@@ -25,6 +26,8 @@ static const struct {
     [IIP_OP_BITONAL] = {COLOURS, 0, 0, NAN},
     [IIP_OP_BINARY] = {COLOURS, 0, 0, NAN},
     [IIP_OP_EQUALIZE] = {LEVELS, 0, 0, NAN},
+    [IIP_OP_BLUR] = {BLUR, 1, 1, 0},
+    [IIP_OP_SHARPEN] = {SHARPEN, 1, 1, 0},
 };
 
 const iip_op *iip_op_find(const iip_request *rq, iip_op_kind kind)
@@ -58,6 +61,11 @@ static iip_status check(iip_op_kind kind, int argc, const float *arg, iip_error 
     }
     if (good && kind == IIP_OP_CONVOLVE)
         good = is_count(arg[0], IIP_MAX_KERNEL) && (int)arg[0] % 2 && argc == 1 + (int)arg[0] * (int)arg[0];
+    if (good && (kind == IIP_OP_BLUR || kind == IIP_OP_SHARPEN)) {
+        if (arg[0] > IIP_MAX_SIGMA)
+            return iip_refuse(e, IIP_E_LIMIT, "operation");
+        good = arg[0] >= 0;
+    }
     if (good && kind == IIP_OP_CMAP)
         good = arg[0] == 0 || is_count(arg[0], IIP_CMAP_COUNT - 1);
     return good ? IIP_OK : iip_refuse(e, IIP_E_RANGE, "operation");

@@ -52,7 +52,8 @@ static int64_t root(wide n)
 
 void iip_request_init(iip_request *rq, const iip_settings *set)
 {
-    *rq = (iip_request){.page = -1, .angle_h = -1, .angle_v = -1, .quality = -1, .layers = -1, .set = set};
+    *rq =
+        (iip_request){.page = -1, .angle_h = -1, .angle_v = -1, .quality = -1, .layers = -1, .ground = -1, .set = set};
 }
 
 /* ---- limits ---- */
@@ -448,7 +449,8 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
     int64_t x, y;
 
     if (!info->tiled || rq->recode || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count ||
-        rq->flip || rq->rotate != 0 || !enc || rq->quality != default_quality(rq->set, enc))
+        rq->flip || rq->rotate != 0 || rq->within.w || rq->frame.w || rq->ground >= 0 || !enc ||
+        rq->quality != default_quality(rq->set, enc))
         return 0;
     iip_request_window(rq, info, &win);
     x = (int64_t)win.x;
@@ -464,9 +466,31 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
 void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h)
 {
     iip_rotate_canvas(rq->out_w, rq->out_h, rq->rotate, w, h);
+    if (rq->frame.w) {
+        *w = rq->frame.w;
+        *h = rq->frame.h;
+    }
 }
 
 /* ---- all of it ---- */
+
+/* The part lies within what it may be chosen from, and the turned answer in its frame. */
+static iip_status check_frame(const iip_request *rq, const iip_limits *lim, iip_error *e)
+{
+    const iip_rect *in = &rq->within, *f = &rq->frame;
+    const iip_limits bounds = limits_of_format(lim, rq->format);
+    int64_t w, h;
+
+    if (in->w && (rq->src.x < in->x || rq->src.y < in->y || rq->src.x + rq->src.w > in->x + in->w ||
+                  rq->src.y + rq->src.h > in->y + in->h))
+        return iip_refuse(e, IIP_E_RANGE, "region");
+    iip_rotate_canvas(rq->out_w, rq->out_h, rq->rotate, &w, &h);
+    if (f->w && (f->x < 0 || f->y < 0 || f->x > f->w - w || f->y > f->h - h))
+        return iip_refuse(e, IIP_E_RANGE, "size");
+    if (f->w && (f->w > IIP_MAX_SIDE || f->h > IIP_MAX_SIDE || over_limits(f->w, f->h, &bounds)))
+        return iip_refuse(e, IIP_E_LIMIT, "size");
+    return IIP_OK;
+}
 
 /* Where the same pixels can be asked for by the edges they stand for, they are: all protocols share their answers. */
 static void tile_to_region(iip_request *rq, const iip_info *info)
@@ -523,6 +547,10 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
 
     if (rq->src.w != iip_info_w(info) || rq->src.h != iip_info_h(info) || (!info->xmp_len && !info->exif_len))
         rq->textless = 0; /* there are none */
+    if (!info->alpha && !rq->frame.w && fmod(rq->rotate, 90) == 0)
+        rq->ground = -1; /* nowhere to be seen */
+    if ((rv = check_frame(rq, lim, e)) != IIP_OK)
+        return rv;
     iip_request_canvas(rq, &w, &h);
     if (enc && enc->max_side > 0 && (w > enc->max_side || h > enc->max_side))
         return iip_refuse(e, IIP_E_LIMIT, "rotation");

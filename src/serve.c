@@ -417,7 +417,8 @@ static int is_small(const iip_job *j)
 static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
 {
     apr_pool_t *outer = j->pool;
-    const iip_request *rq = j->rq;
+    const iip_request *asked = j->rq, *rq = asked;
+    iip_request there = *rq;
     iip_cells cells;
     iip_job_aids aids;
     iip_status rv;
@@ -425,6 +426,14 @@ static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_erro
     if (apr_pool_create(&j->pool, outer) != APR_SUCCESS) {
         j->pool = outer;
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for an answer");
+    }
+    if (rq->within.w) {
+        if ((rv = iip_job_attend(j, &there.src, e)) != IIP_OK) {
+            apr_pool_destroy(j->pool);
+            j->pool = outer;
+            return rv;
+        }
+        j->rq = rq = &there;
     }
     iip_job_cells(&cells, j, rq->level,
                   (double)rq->src.w / (double)iip_info_w(j->info) * (double)rq->src.h / (double)iip_info_h(j->info));
@@ -436,6 +445,7 @@ static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_erro
     iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
     apr_pool_destroy(j->pool);
     j->pool = outer;
+    j->rq = asked;
     return rv;
 }
 

@@ -5,6 +5,7 @@
 #include "codec/codec.h"
 #include "json.h"
 #include "path.h"
+#include "protocol/thumb.h"
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
@@ -39,7 +40,9 @@ enum {
     KIND_LIST,
     KIND_NETS,
     KIND_WORDS,
-    KIND_TIMES
+    KIND_TIMES,
+    KIND_KEYS,
+    KIND_PRESET
 };
 
 #define ROW(d, m, KIND, s, def, key, args, help) {#d, def, args, help, #s[0], KIND_##KIND, offsetof(OF, m)},
@@ -309,6 +312,7 @@ static const char *set_root(void *member, const words *w)
     if (!*w->argv[0] || !header_safe(w->argv[0]))
         return wrong(w);
     root->path = w->argv[0];
+    root->directive = w->d->name;
     root->prefix = "";
     root->fd = -1;
     for (int i = 1; i < w->argc; i++) {
@@ -647,6 +651,42 @@ static const char *set_nets(void *member, const words *w)
     return NULL;
 }
 
+/* Read now, by who starts the server: the children need not be able to. */
+static const char *set_keys(void *member, const words *w)
+{
+    const iip_thumb_keys *keys;
+    const char *bad = iip_thumb_keys_read(w->argv[0], &keys, w->p);
+
+    if (bad)
+        return apr_pstrcat(w->p, w->d->name, " ", w->argv[0], ": ", bad, NULL);
+#ifdef IIP_HAVE_CRYPTO
+    *(const iip_thumb_keys **)member = keys;
+    return NULL;
+#else
+    return iip_setting_unbuilt;
+#endif
+}
+
+static const char *set_preset(void *member, const words *w)
+{
+    iip_preset *one = apr_pcalloc(w->p, sizeof *one);
+    iip_thumb t;
+    iip_error e = {0};
+
+    one->name = w->argv[0];
+    one->options = w->argv[1];
+    one->next = *(const iip_preset **)member;
+    if (!*one->name ||
+        strspn(one->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") < strlen(one->name))
+        return apr_pstrcat(w->p, w->d->name, ": no name of letters and digits: ", one->name, NULL);
+    iip_thumb_init(&t);
+    if (iip_thumb_options(&t, one->options, one->next, w->p, &e) != IIP_OK)
+        return apr_pstrcat(w->p, w->d->name, " ", one->name, ": no options: ", one->options,
+                           e.part ? ", because of " : "", e.part, NULL);
+    *(const iip_preset **)member = one;
+    return NULL;
+}
+
 static setter *const setters[] = {
     [KIND_ROOT] = set_root,     [KIND_WORD] = set_word,         [KIND_FLAG] = set_flag,
     [KIND_COLOUR] = set_colour, [KIND_VERSIONS] = set_versions, [KIND_QUALITY] = set_quality,
@@ -656,6 +696,7 @@ static setter *const setters[] = {
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
     [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
     [KIND_NOTICE] = set_notice, [KIND_WORDS] = set_words,       [KIND_TIMES] = set_times,
+    [KIND_KEYS] = set_keys,     [KIND_PRESET] = set_preset,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

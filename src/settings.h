@@ -13,6 +13,7 @@
  * configuration; part of each identity read through it. */
 typedef struct iip_root {
     const char *path, *prefix;
+    const char *directive; /* that made it */
     int fd;
     unsigned number;
     int follow, absolute;
@@ -25,6 +26,14 @@ typedef struct iip_root {
 typedef struct {
     iip_pair admin, cap;
 } iip_lower;
+
+/* An IIPThumbPreset; the one before it in the configuration is next. */
+typedef struct iip_preset {
+    const char *name, *options;
+    const struct iip_preset *next;
+} iip_preset;
+
+typedef struct iip_thumb_keys iip_thumb_keys; /* protocol/thumb.h */
 
 typedef struct {
     int of[IIP_FMT_COUNT]; /* -1 unset */
@@ -108,6 +117,13 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
     X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
     X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")                                 \
+    X(IIPThumbRoot, thumb_root, ROOT, L, "", N, "path [follow] [absolute]",                                            \
+      "folder of the pictures of `thumb-handler`, which answers nothing without it")                                   \
+    X(IIPThumbKey, thumb_keys, KEYS, D, "", N, "path",                                                                 \
+      "file with key and salt of signed thumbnails, hex digits, a pair on each line; read at the start. Without it "   \
+      "only presets are answered")                                                                                     \
+    X(IIPThumbPreset, thumb_presets, PRESET, D, "", N, "name options",                                                 \
+      "options of thumbnails by a name, `/` between them; a place that has some of its own has no others")             \
     X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
@@ -166,6 +182,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 
 #define IIP_C_WORDS                                     const char *const * /* NULL unset, else ends with NULL */
 #define IIP_C_ROOT                                      const iip_root *
+#define IIP_C_KEYS                                      const iip_thumb_keys *
+#define IIP_C_PRESET                                    const iip_preset *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
 #define IIP_C_CODING                                    int /* likewise */
 #define IIP_C_PROFILE                                   int /* likewise */

@@ -50,7 +50,7 @@ static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
         *end = '/';
     }
     if (why)
-        iipd_warn(apr_psprintf(p, "IIPRoot %s %s", root->path, why));
+        iipd_warn(apr_psprintf(p, "%s %s %s", root->directive, root->path, why));
 }
 
 /* The server a <VirtualHost> became. */
@@ -74,7 +74,7 @@ static int has_root(const ap_directive_t *section, apr_pool_t *p)
 {
     const char *args = section->args, *path;
 
-    if (find(section->first_child, "IIPRoot"))
+    if (find(section->first_child, "IIPRoot") || find(section->first_child, "IIPThumbRoot"))
         return 1;
     if (strcasecmp(section->directive, "<Location"))
         return 0;

@@ -78,7 +78,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         iip_error e;
 
         if (iip_root_open(root, server_pool, &e))
-            ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: IIPRoot %s: %s", root->path, e.detail);
+            ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: %s %s: %s", root->directive, root->path, e.detail);
     }
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     if (threaded != AP_MPMQ_NOT_SUPPORTED)

@@ -84,21 +84,21 @@ static const char *plain_location(const cmd_parms *cmd)
     return NULL;
 }
 
-static const char *add_root(cmd_parms *cmd, iip_settings *conf)
+static const char *add_root(cmd_parms *cmd, const iip_root **made)
 {
-    iip_root *root = apr_pmemdup(cmd->pool, conf->root, sizeof *root);
+    iip_root *root = apr_pmemdup(cmd->pool, *made, sizeof *root);
     size_t n = strlen(cmd->path);
 
     root->path = ap_server_root_relative(cmd->pool, root->path);
     if (!root->path)
-        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": not a path: ", conf->root->path, NULL);
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": not a path: ", (*made)->path, NULL);
     while (n && cmd->path[n - 1] == '/')
         n--;
     root->prefix = apr_pstrmemdup(cmd->pool, cmd->path, n);
     root->number = ++root_count;
     *last_root = root;
     last_root = &root->next;
-    conf->root = root;
+    *made = root;
     return NULL;
 }
 
@@ -145,7 +145,7 @@ const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
     if (!bad)
         bad = iip_setting_set(conf, d, argc, path ? &path : (const char *const *)argv, htaccess, cmd->pool);
     if (!bad && d->scope == 'L')
-        bad = add_root(cmd, conf);
+        bad = add_root(cmd, (const iip_root **)((char *)conf + d->at));
     if (bad == iip_setting_unbuilt) {
         if (!htaccess)
             iipd_warn(apr_psprintf(cmd->pool, "%s %s (%s:%d): %s", d->name, argv[0], cmd->directive->filename,

@@ -346,6 +346,10 @@ static int answer(iipd_request *q, iip_server_t *sv)
 {
     int rc;
 
+    if (q->proto->thumbs && !q->set.root) {
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+        return OK;
+    }
     if (!sv && !q->set.root)
         return DECLINED;
     if (q->set.root && other_method(q) && !iipd_is_form(q))
@@ -379,6 +383,7 @@ int iipd_handler(request_rec *r)
     q->r = r;
     q->proto = proto;
     iip_settings_effective(&q->set, iipd_settings(r));
+    q->set.root = iipd_root(proto, &q->set);
     iip_settings_limits(&q->lim, &q->set);
     iip_request_init(&q->rq, &q->set);
     rc = answer(q, iipd_server_enter());

@@ -61,6 +61,8 @@ iip_server_t *iipd_server_enter(void);
 void iipd_server_leave(void);
 
 /* ---- resolve.c: whose request is it, and which file ---- */
+/* The root of a place for a protocol, NULL: none. */
+const iip_root *iipd_root(const iip_protocol *proto, const iip_settings *set);
 int iipd_pre_translate_name(request_rec *r);
 int iipd_translate_name(request_rec *r);
 int iipd_fixups(request_rec *r);

@@ -30,15 +30,21 @@ static note *note_of(request_rec *r, int make)
 
 /* ---- hooks ahead of the handler ---- */
 
+const iip_root *iipd_root(const iip_protocol *proto, const iip_settings *set)
+{
+    return proto->thumbs ? set->thumb_root : set->root;
+}
+
 /* The root of a place where SetHandler names a handler of ours, else NULL. core decides on r->handler much later. */
 static const iip_root *rooted(request_rec *r)
 {
     const iip_settings *set = iipd_settings(r);
     const core_dir_config *core;
+    const iip_protocol *proto;
     const char *word, *bad = NULL;
     char *name;
 
-    if (!set || !set->root)
+    if (!set || (!set->root && !set->thumb_root))
         return NULL;
     core = ap_get_core_module_config(r->per_dir_config);
     word = core->expr_handler ? ap_expr_str_exec(r, core->expr_handler, &bad) : core->handler;
@@ -46,7 +52,8 @@ static const iip_root *rooted(request_rec *r)
         return NULL;
     name = apr_pstrdup(r->pool, word);
     ap_str_tolower(name); /* as core does */
-    return iip_protocol_find(name) ? set->root : NULL;
+    proto = iip_protocol_find(name);
+    return proto ? iipd_root(proto, set) : NULL;
 }
 
 /* An encoded slash or NUL. */
@@ -73,13 +80,13 @@ int iipd_pre_translate_name(request_rec *r)
  * rewritten URL may have left the place whose settings we see here. */
 int iipd_translate_name(request_rec *r)
 {
-    const iip_settings *set = iipd_settings(r);
+    const iip_root *root = r->uri ? rooted(r) : NULL;
     size_t n;
 
-    if (!set || !set->root || !r->uri)
+    if (!root)
         return DECLINED;
-    n = strlen(set->root->prefix);
-    if (strncmp(r->uri, set->root->prefix, n) || (r->uri[n] && r->uri[n] != '/') || !rooted(r))
+    n = strlen(root->prefix);
+    if (strncmp(r->uri, root->prefix, n) || (r->uri[n] && r->uri[n] != '/'))
         return DECLINED;
     r->filename = apr_pstrdup(r->pool, ap_document_root(r));
     note_of(r, 1)->rooted = 1;
@@ -350,6 +357,27 @@ static int is_dot_file(const char *path)
     return (slash ? slash[1] : *path) == '.';
 }
 
+/* What of the path the client wrote, octet for octet, follows the prefix; NULL: it was rewritten, or lies otherwise. */
+static const char *written(request_rec *r, const char *raw, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    const char *u = r->unparsed_uri;
+    char *path, *plain;
+
+    if (u && *u != '/') {
+        u = strstr(u, "://");
+        u = u ? strchr(u + 3, '/') : NULL;
+    }
+    if (!u || strncmp(u, prefix, n))
+        return NULL;
+    path = apr_pstrmemdup(r->pool, u, strcspn(u, "?#"));
+    plain = apr_pstrdup(r->pool, path);
+    return ap_normalize_path(plain, AP_NORMALIZE_MERGE_SLASHES | AP_NORMALIZE_DECODE_UNRESERVED) &&
+                   strcmp(plain, raw) == 0
+               ? path + n
+               : NULL;
+}
+
 static int resolve_rooted(iipd_request *q)
 {
     const iip_root *root = q->set.root;
@@ -362,6 +390,8 @@ static int resolve_rooted(iipd_request *q)
     path = follow(raw, root->prefix, strlen(root->prefix), 1);
     q->in.path = !path || !*path ? "/" : path;
     q->in.base_url = iipd_base_url(q, root->prefix);
+    q->in.now = q->r->request_time;
+    q->in.written = q->proto->thumbs ? written(q->r, raw, root->prefix) : NULL;
     if (!path || *q->in.path != '/') {
         iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
         return OK;

@@ -235,7 +235,7 @@ int iipd_send_error(iipd_request *q)
     r->status = iip_status_http(s);
     apr_table_setn(r->headers_out, "IIP-Error", iip_status_name(s));
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    cache_control(q, s == IIP_E_NOT_FOUND || s == IIP_E_CORRUPT ? "max-age=60" : "no-store");
+    cache_control(q, (s == IIP_E_NOT_FOUND || s == IIP_E_CORRUPT) && !q->proto->thumbs ? "max-age=60" : "no-store");
     if (wait)
         apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
     if (s == IIP_E_METHOD)

@@ -264,47 +264,33 @@ static iip_status held(iip_raster *r, int64_t w, int64_t h, int bands, iip_budge
 
 /* --- where most happens --- */
 
-#define SMALL 128 /* pixels of the longer side that is looked at */
-
-/* Moves the part along its free axis to where neighbouring pixels differ most, in all. */
+/* Moves the part along its free axis. */
 static iip_status most_happening(opened *o, const job_t *j, job_frame *f, iip_source_t *s, apr_pool_t *p, iip_error *e)
 {
     const int64_t w = iip_info_w(&o->info), h = iip_info_h(&o->info), longer = w > h ? w : h;
     const int along_y = (double)h - f->h > (double)w - f->w;
     job_frame all = {0, 0, (double)w, (double)h, 1, 1, 0, 0};
-    double sum[SMALL + 1] = {0}, best = -1;
+    int64_t part_w, part_h, x, y;
     iip_stage_t *top;
     iip_raster px;
     iip_status rv;
-    int n, part, at = 0;
 
-    all.out_w = longer > SMALL ? (w * SMALL + longer - 1) / longer : w;
-    all.out_h = longer > SMALL ? (h * SMALL + longer - 1) / longer : h;
+    all.out_w = longer > IIP_BUSY_SIDE ? (w * IIP_BUSY_SIDE + longer - 1) / longer : w;
+    all.out_h = longer > IIP_BUSY_SIDE ? (h * IIP_BUSY_SIDE + longer - 1) / longer : h;
     if (!(top = chain(o, j, &all, s, p, e)))
         return e->status;
     if ((rv = held(&px, all.out_w, all.out_h, top->shape.bands, &o->budget, p, e)) != IIP_OK ||
         (rv = collect(top, &px, 0, 0, &o->budget, e)) != IIP_OK)
         return rv;
-    for (int64_t y = 1; y < px.h; y++)
-        for (int64_t x = px.bands; x < px.w * px.bands; x++) {
-            const unsigned char *a = px.px + (size_t)y * px.stride + x;
-
-            sum[along_y ? y + 1 : x / px.bands + 1] += abs(a[0] - a[-px.bands]) + abs(a[0] - *(a - px.stride));
-        }
-    n = (int)(along_y ? px.h : px.w);
-    part = (int)ceil((along_y ? f->h / (double)h : f->w / (double)w) * n);
-    part = part < n ? part : n;
-    for (int i = 1; i <= n; i++)
-        sum[i] += sum[i - 1];
-    for (int i = 0; i + part <= n; i++)
-        if (sum[i + part] - sum[i] > best) {
-            best = sum[i + part] - sum[i];
-            at = i;
-        }
+    part_w = along_y ? px.w : (int64_t)ceil(f->w / (double)w * (double)px.w);
+    part_h = along_y ? (int64_t)ceil(f->h / (double)h * (double)px.h) : px.h;
+    part_w = part_w < px.w ? part_w : px.w;
+    part_h = part_h < px.h ? part_h : px.h;
+    iip_busiest(&px, part_w, part_h, &x, &y);
     if (along_y)
-        f->y = n > part ? ((double)h - f->h) * at / (n - part) : 0;
+        f->y = px.h > part_h ? ((double)h - f->h) * (double)y / (double)(px.h - part_h) : 0;
     else
-        f->x = n > part ? ((double)w - f->w) * at / (n - part) : 0;
+        f->x = px.w > part_w ? ((double)w - f->w) * (double)x / (double)(px.w - part_w) : 0;
     return IIP_OK;
 }
 

@@ -7,12 +7,14 @@
 #include "views.h"
 
 typedef struct {
-    const char *path;   /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind
-                           the file, "" if nothing */
-    int mapped;         /* httpd mapped the file */
-    const char *query;  /* NULL if none; of a POST: the form */
-    const char *before; /* raw commands of IIP in front of the one that led here (become()), NULL: none */
-    const char *accept; /* Accept header, NULL if none */
+    const char *path;    /* raw (not decoded), begins with '/': behind the Location; mapped: only what httpd left behind
+                            the file, "" if nothing */
+    int mapped;          /* httpd mapped the file */
+    const char *query;   /* NULL if none; of a POST: the form */
+    const char *before;  /* raw commands of IIP in front of the one that led here (become()), NULL: none */
+    const char *accept;  /* Accept header, NULL if none */
+    const char *written; /* path before httpd made one slash of several; NULL: not known */
+    apr_time_t now;      /* of the request */
     const char *base_url; /* of the Location (or the folder), no trailing slash: id = base_url / encoded identifier */
     const char *ident;    /* mapped: the file's own name; else NULL and the parser fills rq->name */
     const iip_sequence *sequence; /* of which the picture is a view, NULL: none; from place() on */
@@ -34,6 +36,7 @@ typedef enum {
 typedef struct iip_protocol {
     const char *handler; /* the word after SetHandler: "iiif-handler" */
     const char *methods; /* "GET, HEAD, OPTIONS" */
+    int thumbs;          /* its root is IIPThumbRoot, without which it answers nothing; errors are never cached */
     /* Fills rq (from iip_request_init), want. Every byte string is safe (fuzzed). A tail that is no request of this
      * protocol: returns the error, but with *want = IIP_WANT_BARE and rq->name = the whole path when that may still be
      * the name of a picture; the caller looks before it lets the error out (spec/iiif.md R4). */
@@ -48,7 +51,7 @@ typedef struct iip_protocol {
      * drops what the picture does not have. For IIP_WANT_IMAGE, before iip_request_resolve(). */
     iip_status (*place)(const iip_input *in, iip_request *rq, const iip_info *info, const iip_limits *lim,
                         apr_pool_t *p, iip_error *e);
-    /* Text answer (info.json) for IIP_WANT_INFO. vary: NULL or the header's value. */
+    /* MAY be NULL. Text answer (info.json) for IIP_WANT_INFO. vary: NULL or the header's value. */
     iip_status (*describe)(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                            const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,
                            iip_error *e);

@@ -3,11 +3,20 @@
 #include "raster/stage.h"
 #include <math.h>
 
+static iip_stage_t *operation(iip_stage_t *up, const iip_op *op, const iip_histogram *h, int alpha, iip_budget *b,
+                              apr_pool_t *p, iip_error *e)
+{
+    if (op->kind == IIP_OP_BLUR || op->kind == IIP_OP_SHARPEN)
+        return iip_stage_blur(up, (double)op->arg[0], op->kind == IIP_OP_SHARPEN, alpha, b, p, e);
+    return iip_stage_op(up, op, h, alpha, b, p, e);
+}
+
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
                               const iip_aids *aids, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
                               iip_error *e)
 {
-    int quarter = fmod(rq->rotate, 90) == 0, alpha = info->alpha && info->bands > 1;
+    const int quarter = fmod(rq->rotate, 90) == 0;
+    int alpha = info->alpha && info->bands > 1;
     const int floats = iip_request_floats(rq, info);
     const iip_sample sample = iip_request_sample(rq, info);
     const iip_rect cover = iip_request_cover(rq, info);
@@ -15,6 +24,7 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
     const iip_histogram *h = aids ? aids->histogram : NULL;
     /* Operations see a picture's own samples, where these are grey or RGB of no profile to convert */
     const int own = floats && !t && info->space != IIP_LAB && info->space != IIP_CMYK;
+    const int ground = rq->ground >= 0 ? rq->ground : enc && !enc->alpha ? rq->set->background : -1;
     const iip_sample whole = info->sample == IIP_U8 ? IIP_U8 : IIP_U16;
     int first = 0; /* operation after scaling */
     iip_window win;
@@ -37,17 +47,21 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
         s = iip_stage_scale(s, &win, rq->out_w, rq->out_h, rq->set->interpolation, alpha, b, p, e);
     /* IIIF turns before it takes the quality. It only shows where turning makes new values: bitonal has two of them. */
     for (int i = first; s && quarter && i < rq->op_count; i++)
-        s = iip_stage_op(s, &rq->op[i], h, alpha, b, p, e);
+        s = operation(s, &rq->op[i], h, alpha, b, p, e);
     if (s && rq->flip)
         s = iip_stage_mirror(s, b, p, e);
     if (s && rq->rotate != 0)
         s = iip_stage_rotate(s, rq->rotate, alpha, b, p, e);
     alpha |= !quarter;
     for (int i = first; s && !quarter && i < rq->op_count; i++)
-        s = iip_stage_op(s, &rq->op[i], h, alpha, b, p, e);
-    if (s && alpha && enc && !enc->alpha) {
-        s = iip_stage_flatten(s, rq->set->background, b, p, e);
+        s = operation(s, &rq->op[i], h, alpha, b, p, e);
+    if (s && alpha && ground >= 0) {
+        s = iip_stage_flatten(s, ground, b, p, e);
         alpha = 0;
+    }
+    if (s && rq->frame.w) {
+        s = iip_stage_frame(s, &rq->frame, ground, alpha, b, p, e);
+        alpha |= ground < 0;
     }
     if (s && aids && aids->stamp)
         s = iip_stage_watermark(s, aids->stamp, alpha, b, p, e);

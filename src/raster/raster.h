@@ -111,6 +111,20 @@ iip_stage_t *iip_stage_rotate(iip_stage_t *up, double degrees, int alpha, iip_bu
 /* flatten.c: straight alpha over 0xrrggbb, a grey picture over its grey; drops the alpha band. */
 iip_stage_t *iip_stage_flatten(iip_stage_t *up, int rgb, iip_budget *b, apr_pool_t *p, iip_error *e);
 
+/* blur.c: IIP_OP_BLUR and IIP_OP_SHARPEN; U8. sigma above 0. Edge pixels go on outside of the picture. */
+#define IIP_MAX_SIGMA 64
+int iip_blur_radius(double sigma);
+iip_stage_t *iip_stage_blur(iip_stage_t *up, double sigma, int sharpen, int alpha, iip_budget *b, apr_pool_t *p,
+                            iip_error *e);
+/* frame.c: up at frame's x, y of its w x h, within which it fits. rgb: of the ground, -1: transparent (adds alpha where
+ * there is none). A grey picture has a grey ground. */
+iip_stage_t *iip_stage_frame(iip_stage_t *up, const iip_rect *frame, int rgb, int alpha, iip_budget *b, apr_pool_t *p,
+                             iip_error *e);
+/* busy.c: where a part of w x h of an 8-bit picture lies in which most happens. Neither side of the picture is above
+ * IIP_BUSY_SIDE. */
+#define IIP_BUSY_SIDE 128
+void iip_busiest(const iip_raster *r, int64_t w, int64_t h, int64_t *x, int64_t *y);
+
 /* watermark.c: colours plus those of the mark, by its alpha and opacity, up to white. U8, in place; alpha stays. */
 iip_stage_t *iip_stage_watermark(iip_stage_t *up, const iip_stamp *stamp, int alpha, iip_budget *b, apr_pool_t *p,
                                  iip_error *e);
