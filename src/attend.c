@@ -75,9 +75,8 @@ iip_status iip_job_attend(const iip_job *outer, iip_rect *src, iip_error *e)
     iip_settings_unset(&raw);
     iip_settings_effective(&set, &raw);
     iip_request_init(&rq, &set);
-    if (apr_pool_create(&j.pool, outer->pool) != APR_SUCCESS) {
+    if (apr_pool_create(&j.pool, outer->pool) != APR_SUCCESS)
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no pool for a small copy");
-    }
     if ((rv = ask_small(&rq, &j, e)) == IIP_OK && (rv = draw_small(&j, &rq, &all, e)) == IIP_OK) {
         w = small_part(src->w, in->w, all.w);
         h = small_part(src->h, in->h, all.h);

@@ -93,7 +93,7 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
     const int quarter = fmod(rq->rotate, 90) == 0;
     const int grey = info->space == IIP_GREY && !iip_op_find(rq, IIP_OP_CMAP) && !iip_op_find(rq, IIP_OP_TWIST);
-    const int64_t bands = ((grey ? 1 : 3) + (info->alpha || !quarter || (rq->frame.w && rq->ground < 0))) *
+    const int64_t bands = ((grey ? 1 : 3) + (info->alpha || !quarter || (rq->frame.w && !rq->ground))) *
                           (int64_t)iip_sample_size(iip_request_sample(rq, info)); /* bytes of them */
     iip_rect c = iip_request_cover(rq, info);
     int64_t rows, w, h, sum, answer;

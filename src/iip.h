@@ -125,6 +125,7 @@ typedef struct {
     const float *arg; /* in the request's pool */
 } iip_op;
 #define IIP_MAX_OPS IIP_OP_COUNT
+#define IIP_GROUND  0x1000000
 
 typedef enum {
     IIP_REGION_FULL,
@@ -176,8 +177,8 @@ typedef struct {
     int flip;        /* left-right, before turning */
     iip_rect within; /* src lies where most happens in here (full-resolution pixels), however it was asked; w 0: no */
     iip_rect frame;  /* the turned answer lies at x, y of w x h; w 0: no frame */
-    int ground; /* 0xrrggbb of the frame and behind all that is transparent; -1: the settings', where the format has
-                   no transparency */
+    int ground;      /* colour of the frame and behind all that is transparent: IIP_GROUND | 0xrrggbb; 0: the settings',
+                        where the format has no transparency */
     iip_op op[IIP_MAX_OPS];
     int op_count;
     iip_format format;

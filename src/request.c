@@ -52,8 +52,7 @@ static int64_t root(wide n)
 
 void iip_request_init(iip_request *rq, const iip_settings *set)
 {
-    *rq =
-        (iip_request){.page = -1, .angle_h = -1, .angle_v = -1, .quality = -1, .layers = -1, .ground = -1, .set = set};
+    *rq = (iip_request){.page = -1, .angle_h = -1, .angle_v = -1, .quality = -1, .layers = -1, .set = set};
 }
 
 /* ---- limits ---- */
@@ -449,7 +448,7 @@ int iip_request_tile(const iip_request *rq, const iip_info *info, int64_t *tx, i
     int64_t x, y;
 
     if (!info->tiled || rq->recode || info->orientation > 1 || rq->level >= info->virtual_from || rq->op_count ||
-        rq->flip || rq->rotate != 0 || rq->within.w || rq->frame.w || rq->ground >= 0 || !enc ||
+        rq->flip || rq->rotate != 0 || rq->within.w || rq->frame.w || rq->ground || !enc ||
         rq->quality != default_quality(rq->set, enc))
         return 0;
     iip_request_window(rq, info, &win);
@@ -548,7 +547,7 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (rq->src.w != iip_info_w(info) || rq->src.h != iip_info_h(info) || (!info->xmp_len && !info->exif_len))
         rq->textless = 0; /* there are none */
     if (!info->alpha && !rq->frame.w && fmod(rq->rotate, 90) == 0)
-        rq->ground = -1; /* nowhere to be seen */
+        rq->ground = 0; /* nowhere to be seen */
     if ((rv = check_frame(rq, lim, e)) != IIP_OK)
         return rv;
     iip_request_canvas(rq, &w, &h);

@@ -72,7 +72,7 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info)
         [IIP_S32] = IIP_U32, [IIP_F32] = IIP_F32, [IIP_F64] = IIP_F32};
     iip_sample s = kept[info->sample];
 
-    if (s == IIP_U8 || rq->watermark || in_8_bits(rq))
+    if (s == IIP_U8 || rq->watermark || rq->ground || in_8_bits(rq))
         return IIP_U8;
     if (info->space == IIP_LAB || info->space == IIP_CMYK || iip_request_icc(rq, info) == IIP_ICC_CONVERT ||
         !takes(rq, s))

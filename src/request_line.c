@@ -133,7 +133,7 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
         at = PUT_LIST(";within=", rq->within.x, rq->within.y, rq->within.w, rq->within.h);
     if (rq->frame.w)
         at = PUT_LIST(";frame=", rq->frame.x, rq->frame.y, rq->frame.w, rq->frame.h);
-    if (rq->ground >= 0)
+    if (rq->ground)
         at = put_int(out, at, room, ";ground=", rq->ground);
     if (rq->textless)
         at = put_text(out, at, room, ";textless");

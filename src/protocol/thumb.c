@@ -146,7 +146,7 @@ static double pixels(const iip_request *rq)
 static const iip_encoder *by_accept(const iip_input *in, const iip_request *rq, const iip_info *info)
 {
     static const iip_format good[] = {IIP_FMT_AVIF, IIP_FMT_WEBP};
-    const int clear = info->alpha && info->bands > 1 && rq->ground < 0;
+    const int clear = info->alpha && info->bands > 1 && !rq->ground;
 
     for (int i = 0; i < 2; i++) {
         const iip_encoder *enc = iip_encoder_find(good[i]);

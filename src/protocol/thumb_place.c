@@ -232,7 +232,7 @@ iip_status iip_thumb_place(const iip_thumb *t, iip_request *rq, const iip_info *
     set_region(rq, back(part, W, H, seen), lies ? h : w, lies ? w : h);
     rq->flip = seen.mirror;
     rq->rotate = 90 * seen.q;
-    rq->ground = t->background;
+    rq->ground = t->background < 0 ? 0 : IIP_GROUND | t->background;
     rq->textless = t->strip;
     if (args[0] > 0)
         rv = iip_op_add(rq, IIP_OP_BLUR, 1, &args[0], p, e);

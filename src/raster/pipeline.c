@@ -24,7 +24,7 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
     const iip_histogram *h = aids ? aids->histogram : NULL;
     /* Operations see a picture's own samples, where these are grey or RGB of no profile to convert */
     const int own = floats && !t && info->space != IIP_LAB && info->space != IIP_CMYK;
-    const int ground = rq->ground >= 0 ? rq->ground : enc && !enc->alpha ? rq->set->background : -1;
+    const int ground = rq->ground ? rq->ground & 0xffffff : enc && !enc->alpha ? rq->set->background : -1;
     const iip_sample whole = info->sample == IIP_U8 ? IIP_U8 : IIP_U16;
     int first = 0; /* operation after scaling */
     iip_window win;

@@ -341,10 +341,12 @@ static void test_extremes(void **state)
                                      [IIP_OP_CMAP] = {(float)(rnd(&seed) % IIP_CMAP_COUNT)},
                                      [IIP_OP_CONVOLVE] = {1, -3e38f},
                                      [IIP_OP_CONTRAST] = {rnd(&seed) % 2 ? 3e38f : -3e38f},
+                                     [IIP_OP_BLUR] = {(float)(rnd(&seed) % 5)},
+                                     [IIP_OP_SHARPEN] = {(float)(rnd(&seed) % 5)},
                                      [IIP_OP_COUNT] = {0}};
-            static const int argc[IIP_OP_COUNT] = {
-                [IIP_OP_MINMAX] = 3, [IIP_OP_SHADE] = 3,    [IIP_OP_TWIST] = 6,   [IIP_OP_GAMMA] = 1,
-                [IIP_OP_CMAP] = 1,   [IIP_OP_CONVOLVE] = 2, [IIP_OP_CONTRAST] = 1};
+            static const int argc[IIP_OP_COUNT] = {[IIP_OP_MINMAX] = 3,   [IIP_OP_SHADE] = 3, [IIP_OP_TWIST] = 6,
+                                                   [IIP_OP_GAMMA] = 1,    [IIP_OP_CMAP] = 1,  [IIP_OP_CONVOLVE] = 2,
+                                                   [IIP_OP_CONTRAST] = 1, [IIP_OP_BLUR] = 1,  [IIP_OP_SHARPEN] = 1};
 
             assert_int_equal(iip_op_add(&rq, kind, argc[kind], args[kind], p, &err), IIP_OK);
         }
