@@ -105,9 +105,11 @@ static void check_slashes(const ap_directive_t *list, server_rec *main_server, s
             check_slashes(d->first_child, main_server, s, rooted || has_root(d, p), p);
         } else if (!rooted && !core->allow_encoded_slashes && !strcasecmp(d->directive, "SetHandler")) {
             char *word = ap_getword_conf(p, &args);
+            const iip_protocol *proto;
 
             ap_str_tolower(word); /* as core does */
-            if (iip_protocol_find(word))
+            proto = iip_protocol_find(word);
+            if (proto && !proto->thumbs)
                 iipd_warn(apr_psprintf(p,
                                        "SetHandler %s (%s:%d) without IIPRoot: names with an encoded slash (%%2F) are "
                                        "refused by httpd here; \"AllowEncodedSlashes On\" lets them through",

@@ -66,7 +66,7 @@ static iip_budget *budget(const iipd_request *q)
 static int send_picture(iipd_request *q, iip_server_t *sv)
 {
     request_rec *r = q->r;
-    const iip_encoder *enc = iip_encoder_find(q->rq.format);
+    const iip_encoder *enc;
     const char *link;
     char *line;
     size_t len;
@@ -79,6 +79,7 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
         return OK;
     if (iipd_watermark(q) != IIP_OK)
         return OK;
+    enc = iip_encoder_find(q->rq.format); /* place() may have chosen it */
     len = iip_request_room(&q->rq);
     line = apr_palloc(r->pool, len);
     len = iip_request_line(&q->rq, line, len);
