@@ -16,7 +16,8 @@ SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQual
           "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
           "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
           "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
-          "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2"}
+          "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2",
+          "IIPThumbRoot": "{data}", "IIPThumbKey": os.path.join(httpd.TOP, "tests", "data", "thumb.keys"), "IIPThumbPreset": "small rs:fit:300:300/q:70"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -53,6 +54,9 @@ BAD = {
     "IIPCacheSize": ["", "-1", "x", "1M x", "1 2 3"],
     "IIPMetadataCache": ["", "-1", "x", "1 x", "1 2 3"],
     "IIPStatus": ["", "maybe"],
+    "IIPThumbRoot": ["", "{data} sideways"],
+    "IIPThumbKey": ["", "/nowhere/at/all", "a b", os.path.join(httpd.TOP, "README.md")],
+    "IIPThumbPreset": ["", "small", "a/b w:5", "small w", "small nonsense:1", "small w:5/", "small pr:other", "small w:-1", "small w:5 h:5"],
     "IIPJobs": ["", "maybe"],
     "IIPJobRetries": ["", "-1", "x"],
     "IIPJobMaxRequest": ["", "-1", "x"],
