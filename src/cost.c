@@ -74,14 +74,16 @@ static int64_t counting(const iip_info *info)
 static int64_t blurring(const iip_request *rq, int64_t bands)
 {
     static const iip_op_kind kinds[] = {IIP_OP_BLUR, IIP_OP_SHARPEN};
-    int64_t sum = 0;
+    int64_t sum = 0, w, h;
 
+    iip_rotate_canvas(rq->out_w, rq->out_h, rq->rotate, &w, &h);
+    w = w > rq->out_w ? w : rq->out_w; /* turned by any angle, it is blurred after that */
     for (int i = 0; i < 2; i++) {
         const iip_op *op = iip_op_find(rq, kinds[i]);
         const int r = op ? iip_blur_radius((double)op->arg[0]) : 0;
 
         if (op)
-            sum = plus(sum, times(times(rq->out_w, bands), (2 * r + 4) * (int64_t)sizeof(float) + r + ROWS_HELD));
+            sum = plus(sum, times(times(w, bands), (2 * r + 4) * (int64_t)sizeof(float) + r + ROWS_HELD));
     }
     return sum;
 }

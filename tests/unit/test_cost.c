@@ -64,7 +64,9 @@ static void test_estimate(void **state)
     static const double turns[] = {0, 90, 180, 22.5};
     static const iip_sample samples[] = {IIP_U8, IIP_U16, IIP_F32};
     static const iip_format formats[] = {IIP_FMT_JPEG, IIP_FMT_PNG};
-    static const float matrix[2 + 16 * 4] = {16, 4}, kernel[26] = {5, 1}, light[] = {10, 20}, map[] = {3};
+    static const float matrix[2 + 16 * 4] = {16, 4}, kernel[26] = {5, 1}, light[] = {10, 20}, map[] = {3},
+                                       sigma[] = {9};
+    static const iip_op soft[] = {{IIP_OP_BLUR, 1, sigma}, {IIP_OP_SHARPEN, 1, sigma}};
     static const iip_op count = {IIP_OP_STRETCH, 0, NULL}, ops[] = {{IIP_OP_SHADE, 2, light},
                                                                     {IIP_OP_TWIST, 66, matrix},
                                                                     {IIP_OP_CMAP, 1, map},
@@ -101,6 +103,12 @@ static void test_estimate(void **state)
                 rq.op[rq.op_count++] = ops[i];
         if (k % 7 == 0 && rq.op_count == 0)
             rq.op[rq.op_count++] = count;
+        if (k % 11 == 0)
+            rq.op[rq.op_count++] = soft[k & 1];
+        if (k % 13 == 0) {
+            iip_rotate_canvas(out[0], out[1], turn, &rq.frame.w, &rq.frame.h);
+            rq.frame = (iip_rect){5, 70, rq.frame.w + 200, rq.frame.h + 90};
+        }
         assert_int_equal(iip_request_resolve(&rq, &info, &lim, &e), IIP_OK);
         if (peak(&rq, &info) > iip_request_memory(&rq, &info))
             fail_msg("cells %ldx%ld, out %ldx%ld, turn %g, sample %d, bands %d: %ld over %ld", (long)cell[0],
