@@ -19,7 +19,7 @@ typedef struct {
 /* ---- the name ---- */
 
 /* Text behind "plain/" or the base64: the name without "local://" and without the extension; NULL: there is none. */
-static const char *read_name(const char *s, const char **ext, apr_pool_t *p)
+static const char *read_name(const iip_input *in, const char *s, const char **ext, apr_pool_t *p)
 {
     const char *name, *end, *mark;
     const int plain = strncmp(s, "plain/", 6) == 0;
@@ -48,6 +48,8 @@ static const char *read_name(const char *s, const char **ext, apr_pool_t *p)
     if (name && strncmp(name, "local:/", 7) == 0) /* httpd makes one slash of several */
         for (name += 6; *name == '/'; name++)
             ;
+    if (name && in->set->root && in->set->root->absolute)
+        name = iip_path_below(in->set->root->path, name);
     return name && iip_path_good(name) ? name : NULL;
 }
 
@@ -125,7 +127,7 @@ static iip_status thumb_parse(const iip_input *in, iip_request *rq, iip_want *wa
     }
     if (a->options.expires && apr_time_sec(in->now) > a->options.expires)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    if (!(rq->name = read_name(at, &ext, p)))
+    if (!(rq->name = read_name(in, at, &ext, p)))
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
     if (ext && !(a->options.into = iip_encoder_by_ext(strcmp(ext, "jpeg") ? ext : "jpg")))
         return iip_refuse(e, IIP_E_SYNTAX, "format");

@@ -118,6 +118,15 @@ def test_spellings_of_the_name(server):
         assert r.status in (403, 404) and r["Cache-Control"] != "max-age=60" and b"/" not in r.body, (name, r)
 
 
+def test_absolute(serve, pics):
+    """Names that begin with the root's own path, where that is allowed."""
+    root = pics + "/pics"
+    s = serve('<Location /t>\nSetHandler thumb-handler\nIIPThumbRoot "%s" absolute\nIIPThumbKey "%s/keys"\n</Location>\n' % (root, pics))
+    for name in ("waves.png@png", root + "/waves.png@png", "local://" + root + "/waves.png@png"):
+        assert s.get(url("w:60", name)).size == (60, 40), name
+    refused(s.get(url("w:60", pics + "/secret.png@png")), 404)
+
+
 def test_presets(server):
     r = server.get("/open/unsafe/rs:fit:60:60/plain/waves.png@png")
     assert r.status == 200 and r.size == (60, 40)
