@@ -47,7 +47,7 @@ static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const 
 
     if (page > 0)
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPEG 2000: page %d of 1", page);
-    if (iip_jp2_open(&r->file, s, p, e) != IIP_OK || iip_jp2_head_read(&r->head, &r->file, p, e) != IIP_OK ||
+    if (iip_jp2_open(&r->file, s, p, e) != IIP_OK || iip_jp2_head_read(&r->head, &r->file, 0, p, e) != IIP_OK ||
         iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK || iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
         return e->status;
     r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);

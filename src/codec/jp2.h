@@ -9,8 +9,9 @@
 #define IIP_JP2_H
 #include "codec/codec.h"
 
-#define IIP_JP2_BANDS 1024 /* components and channels */
-#define IIP_JP2_RES   33   /* resolutions of a component */
+#define IIP_JP2_BANDS 1024  /* components and channels, to be decoded */
+#define IIP_JP2_COMPS 16384 /* components */
+#define IIP_JP2_RES   33    /* resolutions of a component */
 
 static inline uint32_t iip_jp2_be16(const unsigned char *p)
 {
@@ -82,10 +83,13 @@ typedef struct {
     unsigned char dx, dy, bits, sign;
 } iip_jp2_comp;
 
+enum { IIP_JP2_SOP = 2, IIP_JP2_EPH = 4 }; /* in Scod: such markers may stand among the packets */
+
 /* How a component is coded: SPcod of COD or COC. */
 typedef struct {
     unsigned short layers;
     unsigned char levels, xcb, ycb, style, wavelet; /* exponents of code-blocks */
+    unsigned char order, marked, mct;               /* of the tile: progression, IIP_JP2_SOP and _EPH, transform */
     unsigned char precinct[IIP_JP2_RES];            /* PPx, and PPy << 4 */
 } iip_jp2_coding;
 
@@ -95,6 +99,8 @@ typedef struct {
     int64_t data;               /* its packets, behind SOD */
     int32_t tile, next;         /* next of the same tile, -1 = last */
     int64_t packed, packed_len; /* its share of the packet headers in the main header */
+    int64_t missing;            /* bytes the file ends before */
+    int own;                    /* the tile's first, with a coding style of its own */
 } iip_jp2_part;
 
 typedef struct {
@@ -116,6 +122,7 @@ typedef struct {
     size_t packed_len;
     iip_jp2_part *part;
     int32_t parts, *first; /* first part of each tile, -1 = none */
+    int cut;               /* the code-stream ends too early */
     size_t tile_bytes;     /* compressed bytes of the largest tile */
     size_t tile_work;      /* what OpenJPEG builds for a tile's precincts and code-blocks, at most */
 } iip_jp2_head;
@@ -132,8 +139,12 @@ typedef struct {
     int64_t x0, y0, x1, y1;
 } iip_jp2_box; /* half open */
 
-/* Reads the main header and the headers of all tile-parts. f must live as long as *h. */
-iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, apr_pool_t *p, iip_error *e);
+/* Reads the main header and the headers of all tile-parts. f must live as long as *h. any: what OpenJPEG would not
+ * manage is taken too, and a code-stream that ends too early as far as it goes; levels, layers, ht and what tiles take
+ * is then left out. */
+iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, int any, apr_pool_t *p, iip_error *e);
+/* How a tile is coded, each component, by its first tile-part (which need not be there). */
+iip_status iip_jp2_tile_coding(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e);
 /* A tile on the reference grid. */
 iip_jp2_box iip_jp2_tile_box(const iip_jp2_head *h, int64_t tile);
 /* IIP_OK if a tile's data are there and can hold as many packets as its headers promise. coding: of each component in
