@@ -118,6 +118,7 @@ typedef struct {
     int apart;              /* packet headers stand in PPM or PPT segments, which OpenJPEG reads once only */
     unsigned char *head;    /* the main header's segments that decoding needs, SIZ first, without SOC */
     size_t head_len;
+    int64_t main_len;      /* bytes of the code-stream up to its first tile-part */
     unsigned char *packed; /* all packet headers of PPM segments, put together */
     size_t packed_len;
     iip_jp2_part *part;

@@ -235,6 +235,7 @@ static iip_status styles(iip_jp2_head *h, apr_pool_t *p, iip_error *e)
 
     if (!(h->coding = iip_codec_alloc((size_t)h->comps * sizeof *h->coding, p, e)))
         return e->status;
+    memset(h->coding, 0, (size_t)h->comps * sizeof *h->coding);
     for (int pass = 0; pass < 2; pass++)
         for (size_t at = 0, len; at < h->head_len; at += len) {
             const unsigned char *v = h->head + at;
@@ -265,6 +266,7 @@ static iip_status main_header(iip_jp2_head *h, iip_jp2_window *w, int64_t *end, 
         main_segments(h, w, end, &h->head_len, NULL) != IIP_OK ||
         siz(h, h->head, 2 + (size_t)iip_jp2_be16(h->head + 2), p, w->e) != IIP_OK || styles(h, p, w->e) != IIP_OK)
         return w->e->status;
+    h->main_len = *end;
     return gather_packed(h, ppm, p, w->e);
 }
 

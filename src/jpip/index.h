@@ -89,7 +89,10 @@ typedef struct jpip_index {
     const uint32_t *first; /* of each tile-component: its first precinct, counted from the tile's */
     const uint32_t *low, *sum, *packed_low, *packed_len;
     const uint16_t *high, *packed_high;
-    const unsigned char *text;
+    const unsigned char *text, *apart_text;
+    size_t text_main;
+    void *owner; /* what holds base, and its end */
+    void (*release)(void *owner);
 } jpip_index;
 
 /* f: its place and len are used, and its source. *out is malloc's: jpip_index_free(). */
