@@ -28,6 +28,7 @@ enum {
     KIND_TEXT,
     KIND_URL,
     KIND_LIST,
+    KIND_PATHS,
     KIND_NETS
 };
 
@@ -480,6 +481,20 @@ static const char *set_list(void *member, const words *w)
     return NULL;
 }
 
+static const char *set_paths(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        if (*w->argv[i] != '/' || !header_safe(w->argv[i]))
+            return apr_pstrcat(w->p, w->d->name, " takes absolute paths, or none", NULL);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
 static const char *set_nets(void *member, const words *w)
 {
     apr_ipsubnet_t **nets = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *nets);
@@ -503,7 +518,7 @@ static setter *const setters[] = {
     [KIND_LOWER] = set_lower,   [KIND_PAIR] = set_pair,         [KIND_PLACES] = set_places,
     [KIND_NUMBER] = set_number, [KIND_CODING] = set_coding,     [KIND_PROFILE] = set_profile,
     [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_URL] = set_url,
-    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,
+    [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_PATHS] = set_paths,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

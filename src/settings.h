@@ -84,7 +84,13 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
     X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
-    X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")
+    X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")                                 \
+    X(JPIPTimeout, jpip_timeout, TIME, D, "300s", N, "time", "a JPIP channel that is idle for so long is closed")      \
+    X(JPIPMaxResponse, jpip_max_response, NUMBER, D, "64M", N, "bytes",                                                \
+      "longest JPIP answer; the client asks again for the rest")                                                       \
+    X(JPIPLinkRoot, jpip_link_root, PATHS, D, "", N, "path ...",                                                       \
+      "folders, beside the one of IIPRoot, that absolute links in JPX files may lead to; \"none\" takes all back")     \
+    X(JPIPRaw, jpip_raw, FLAG, D, "Off", N, "On|Off", "JPIP answers `type=raw` with the file as it lies")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
     X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \
@@ -92,7 +98,10 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPCacheSize, cache_size, PAIR, S, "10M 32M", N, "encoded [decoded]",                                            \
       "bytes of encoded answers and of decoded tiles kept per child")                                                  \
     X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \
-      "parsed images and open files kept per child")
+      "parsed images and open files kept per child")                                                                   \
+    X(JPIPSessions, jpip_sessions, TEXT, S, "", N, "provider[:args]",                                                  \
+      "where JPIP channels are kept, as in SSLSessionCache: shmcb, redis or memcache; default: 16 MB of shared "       \
+      "memory, `shmcb:jpip-sessions(16777216)` below httpd's runtime directory")
 
 #define IIP_C_ROOT                                      const iip_root *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
@@ -110,6 +119,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
+#define IIP_C_PATHS                                     const char *const *     /* absolute; likewise */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */
 #define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;
 

@@ -272,14 +272,30 @@ int iipd_look_up_page(iipd_request *q, const char *file)
                    &sub);
 }
 
-/* ---- the two ways ---- */
-
 static int is_dot_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
     return (slash ? slash[1] : *path) == '.';
 }
+
+int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file)
+{
+    apr_pool_t *p = q->r->pool;
+    request_rec *sub;
+    int rc;
+
+    *file = NULL;
+    if (!iip_path_good(name))
+        return OK;
+    rc = look_up(q, path_of_file(plain_slashes(folder, strlen(folder), p), name, "", p), &sub);
+    if (rc == OK && sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) &&
+        !is_dot_file(sub->filename))
+        *file = sub->filename;
+    return rc;
+}
+
+/* ---- the two ways ---- */
 
 static int resolve_rooted(iipd_request *q)
 {
@@ -364,7 +380,8 @@ int iipd_resolve(iipd_request *q)
 
     q->personal = had_to_log_in(r);
     q->in.set = &q->set;
-    q->in.query = r->args;
+    if (!q->in.query)
+        q->in.query = r->args;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
     q->in.id = iipd_given_id(q);
     return q->set.root ? resolve_rooted(q) : resolve_mapped(q);

@@ -3,9 +3,9 @@
 #include "protocol.h"
 #include <string.h>
 
-extern const iip_protocol iip_protocol_iiif;
+extern const iip_protocol iip_protocol_iiif, iip_protocol_jpip;
 
-const iip_protocol *const iip_protocols[] = {&iip_protocol_iiif, NULL};
+const iip_protocol *const iip_protocols[] = {&iip_protocol_iiif, &iip_protocol_jpip, NULL};
 
 const iip_protocol *iip_protocol_find(const char *handler)
 {
