@@ -6,8 +6,39 @@
 #include "jpip/answer.h"
 #include <apr_atomic.h>
 
+/* A request, in r->pool. */
+typedef struct {
+    iipd_request *q;
+    jpip_query query;
+    const char *text; /* query and form */
+    const char *name; /* of the target as a channel's record has it */
+    const jpip_store *store;
+    jpip_session *session;
+    int opened;     /* by this request */
+    int other_type; /* than the one asked for first */
+    jpip_answer a;
+    iip_budget budget;
+    const char *folder; /* mapped: encoded URL path of the target's folder */
+} iipd_ask;
+
 /* ---- jpip.c ---- */
 int iipd_jpip_handler(request_rec *r);
+
+/* ---- jpip_ask.c ---- */
+/* Query and form. */
+iip_status iipd_jpip_read(iipd_ask *j, iip_error *e);
+/* 1 if a file that httpd mapped is JPEG 2000, by its first bytes. */
+int iipd_jpip_is_ours(iipd_request *q, const char *file);
+/* The channel that cid names and the one that cnew asks for, into j->session; HEAD has none. */
+iip_status iipd_jpip_channel(iipd_ask *j, iip_error *e);
+/* The end of this request in its channel: the model moves on if the answer went out; channels of cclose are closed. */
+void iipd_jpip_leave(iipd_ask *j, int sent);
+/* The target's source into j->q->src. DECLINED, a status, or OK with j->q->e telling what is wrong. */
+int iipd_jpip_file(iipd_ask *j);
+/* jpip_open_link; ctx is an iipd_ask. Logs what is broken. */
+iip_status iipd_jpip_link(void *ctx, const char *url, iip_source_t **s, apr_pool_t *p, iip_error *e);
+/* A path as it may stand in a header, commas encoded too. */
+const char *iipd_jpip_encode(const char *path, apr_pool_t *p);
 
 /* ---- child.c ---- */
 jpip_indexes *iipd_indexes(void); /* the child's; NULL: none */

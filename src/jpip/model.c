@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a client holds, as runs. An edit clamps the held bytes of a range of bins; clamps can be composed, so that any
- * number of edits in any order is folded pair by pair into sorted runs, and these are laid over the model once. */
+ * number of edits in any order is folded pair by pair into sorted runs, and these are laid over the model once. Long,
+ * since asking, editing and packing all work on the runs, which nobody else is to see. */
 #include "jpip/model.h"
 #include <stdlib.h>
 #include <string.h>

@@ -25,8 +25,10 @@ static iip_status parse(const iip_input *in, iip_request *rq, iip_want *want, ap
 
 static const char *complain(const iip_input *in, const iip_error *e, const char **mime, apr_pool_t *p)
 {
+    const char *text = e->status == IIP_E_BUSY && e->part ? "no such channel any more" : iip_status_text(e->status);
+
     *mime = "text/plain";
-    return apr_pstrcat(p, iip_status_text(e->status), e->part ? ": " : "", e->part ? e->part : "", "\n", NULL);
+    return apr_pstrcat(p, text, e->part ? ": " : "", e->part ? e->part : "", "\n", NULL);
 }
 
 static size_t tail(const char *path)

@@ -9,11 +9,12 @@ import pytest
 import httpd
 from common import location, refused
 
-ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
+ROW = re.compile(r'X\(((?:II|JP)\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPCopyright": '"(c) A & B, 1999"'}
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPCopyright": '"(c) A & B, 1999"',
+          "JPIPLinkRoot": "{data}", "JPIPSessions": "shmcb:jpip(1048576)"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -42,6 +43,11 @@ BAD = {
     "IIPMaxDecodes": ["", "0", "-1", "x", "1 x", "1 2 3"],
     "IIPCacheSize": ["", "-1", "x", "1M x", "1 2 3"],
     "IIPMetadataCache": ["", "-1", "x", "1 x", "1 2 3"],
+    "JPIPTimeout": ["", "-1", "x", "5y"],
+    "JPIPMaxResponse": ["", "-1", "x", "5X"],
+    "JPIPLinkRoot": ["", "relative/path", "/a b"],
+    "JPIPRaw": ["", "2", "On Off"],
+    "JPIPSessions": ["", "nosuch", "nosuch:x", "dbm:x", "a b"],
 }
 
 
