@@ -328,7 +328,8 @@ static iip_status scan_parts(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_
         return w->e->status;
     if (!(h->part = iip_codec_alloc((size_t)h->parts * sizeof *h->part, p, w->e)))
         return w->e->status;
-    memcpy(h->part, s->part, (size_t)h->parts * sizeof *h->part);
+    if (s->part)
+        memcpy(h->part, s->part, (size_t)h->parts * sizeof *h->part);
     if (deal_packed(h, w->e) != IIP_OK)
         return w->e->status;
     for (size_t t = 0; t < tiles; t++) {

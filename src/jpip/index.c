@@ -11,8 +11,9 @@
 #define MOST_BYTES      (UINT64_C(1) << 30)
 #define MOST_COMPONENTS (UINT64_C(1) << 24) /* of all tiles; so ids stay below 2^53 */
 #define MOST_CODINGS    ((size_t)64 << 20)  /* bytes of coding styles */
-#define FREE_BYTES      (UINT64_C(64) << 20) /* of an index, however small the file is; beyond it, so many times the file: \
-                                              */
+#define FREE_BYTES                                                                                                     \
+    (UINT64_C(64) << 20) /* of an index, however small the file is; beyond it, so many times the file:                 \
+                          */
 #define TIMES  32
 #define CPU_NS UINT64_C(60000000000)
 

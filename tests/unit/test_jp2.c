@@ -3,7 +3,7 @@
  * picture, and of lossless ones what went in; HT files come from grk_compress, where it is installed, and are compared
  * with the picture that went in and with grk_decompress.
  * Longer than 600 lines: every shape of code-stream is made here and has its row. */
-#include "jp2_plain.h"
+#include "jp2_marks.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -393,75 +393,6 @@ static void rectangles_refused(void **state)
 }
 
 /* --- packed packet headers ---------------------------------------------------------------------------------------- */
-
-/* Where a marker stands, from `at` on; b.n if nowhere. */
-static size_t find_marker(bytes b, size_t at, unsigned marker)
-{
-    while (at + 1 < b.n && (b.p[at] != marker >> 8 || b.p[at + 1] != (marker & 255)))
-        at++;
-    return at + 1 < b.n ? at : b.n;
-}
-
-/* A code-stream with SOP and EPH markers and its packet headers moved into PPM (or PPT) segments: with each packet's
- * header ended by EPH and the packets divided by SOP, no header needs to be understood. */
-static bytes packed(bytes b, int in_tile, int split)
-{
-    const size_t first = find_marker(b, 2, 0xff90);
-    bytes out = {0}, all = {0}, tiles = {0};
-
-    for (size_t at = first, len; at + 12 < b.n && b.p[at + 1] == 0x90; at += len) {
-        bytes heads = {0}, body = {0}, part = {0}, keep = {0};
-        size_t data = find_marker(b, at + 12, 0xff93) + 2, end;
-
-        len = (size_t)b.p[at + 6] << 24 | (size_t)b.p[at + 7] << 16 | (size_t)b.p[at + 8] << 8 | b.p[at + 9];
-        end = at + len;
-        for (size_t packet = data, next, head; packet < end; packet = next) {
-            bytes rest = {b.p, end};
-
-            next = find_marker(rest, packet + 6, 0xff91);
-            head = find_marker(rest, packet + 6, 0xff92) + 2;
-            append(&heads, b.p + packet + 6, head - packet - 6);
-            append(&body, b.p + packet, 6); /* SOP stays where it is */
-            append(&body, b.p + head, next - head);
-        }
-        append(&keep, b.p + at + 12, data - 2 - (at + 12));
-        if (in_tile) {
-            be(&keep, 0xff61, 2);
-            be(&keep, heads.n + 3, 2);
-            append(&keep, b.p + at + 10, 1); /* numbered through the tile, as OpenJPEG wants it */
-            append(&keep, heads.p, heads.n);
-        } else {
-            be(&all, heads.n, 4);
-            append(&all, heads.p, heads.n);
-        }
-        append(&part, b.p + at, 6);
-        be(&part, 12 + keep.n + 2 + body.n, 4);
-        append(&part, b.p + at + 10, 2);
-        append(&part, keep.p, keep.n);
-        be(&part, 0xff93, 2);
-        append(&part, body.p, body.n);
-        append(&tiles, part.p, part.n);
-        free(heads.p);
-        free(body.p);
-        free(part.p);
-        free(keep.p);
-    }
-    append(&out, b.p, first);
-    split = all.n / 250 > (size_t)split ? (int)(all.n / 250) : split;
-    for (size_t at = 0, n = 0; at < all.n; at += (size_t)split, n++) { /* cut anywhere */
-        size_t len = all.n - at < (size_t)split ? all.n - at : (size_t)split;
-
-        be(&out, 0xff60, 2);
-        be(&out, len + 3, 2);
-        be(&out, n, 1);
-        append(&out, all.p + at, len);
-    }
-    append(&out, tiles.p, tiles.n);
-    be(&out, 0xffd9, 2);
-    free(all.p);
-    free(tiles.p);
-    return out;
-}
 
 static void packed_headers(void **state)
 {
