@@ -4,6 +4,7 @@
  * Level r is the wavelet's resolution: what is left of the reference grid after r halvings. Cells follow the
  * code-stream's tiles where those are of a useful size; a large tile is read in windows. */
 #include "codec/jp2.h"
+#include "jpip/index.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,9 @@
 #define COST_PIXEL  3.5       /* of the wavelet, relative to a JPEG pixel */
 #define COST_BIT    4.7       /* of each coded bit */
 #define COST_HT_BIT 0.8
-#define LEAST_SIDE  256 /* smaller tiles are read in groups */
-#define MARGIN      128 /* of code-blocks decoded beyond a window, on both sides together */
+#define LEAST_SIDE  256                  /* smaller tiles are read in groups */
+#define WORTH_INDEX ((int64_t)512 << 10) /* bytes of a code-stream that is read by its packets */
+#define MARGIN      128                  /* of code-blocks decoded beyond a window, on both sides together */
 
 struct iip_reader {
     iip_jp2_file file;
@@ -26,7 +28,21 @@ struct iip_reader {
     iip_jp2_tile *tile;
     iip_jp2_box *want; /* of each component */
     iip_jp2_plane *plane;
+    apr_interval_time_t deadline;
+    int looked; /* for the packet index */
+    iip_blob *index;
 };
+
+static struct {
+    jpip_indexes *kept;
+    int64_t from;
+} indexes = {NULL, WORTH_INDEX};
+
+void iip_jp2_indexes(jpip_indexes *kept, int64_t from)
+{
+    indexes.kept = kept;
+    indexes.from = from < 0 ? WORTH_INDEX : from;
+}
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
@@ -38,6 +54,17 @@ static int jp2_sniff(const unsigned char *head, size_t n)
     if (n >= sizeof boxes && memcmp(head, boxes, sizeof boxes) == 0)
         return 100;
     return n >= sizeof bare && memcmp(head, bare, sizeof bare) == 0 ? 95 : 0;
+}
+
+static apr_status_t let_go(void *reader)
+{
+    iip_reader_t *r = reader;
+
+    iip_jp2_tile_use(r->tile, NULL);
+    if (r->index)
+        iip_blob_release(r->index);
+    r->index = NULL;
+    return APR_SUCCESS;
 }
 
 static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const iip_limits *lim, apr_pool_t *p,
@@ -52,6 +79,8 @@ static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const 
         return e->status;
     r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);
     r->plane = apr_palloc(p, (size_t)r->head.comps * sizeof *r->plane);
+    r->deadline = lim ? lim->deadline : 0;
+    apr_pool_pre_cleanup_register(p, r, let_go);
     *out = r;
     return IIP_OK;
 }
@@ -232,6 +261,24 @@ static iip_status read_tiles(iip_reader_t *r, int level, int layers, iip_jp2_box
     return rv;
 }
 
+/* At the first read. A file for which no index can be made is read as it always was. */
+static iip_status find_index(iip_reader_t *r, iip_error *e)
+{
+    const jpip_index *ix;
+    const apr_time_t until = r->deadline ? apr_time_now() + r->deadline : 0;
+    iip_status rv;
+
+    if (r->looked || r->file.len < indexes.from)
+        return IIP_OK;
+    r->looked = 1;
+    rv = jpip_indexes_get(indexes.kept, &r->file, until, &ix, &r->index, e);
+    if (rv == IIP_OK)
+        iip_jp2_tile_use(r->tile, ix);
+    if (rv == IIP_E_FORMAT || rv == IIP_E_CORRUPT)
+        e->status = IIP_OK;
+    return e->status;
+}
+
 static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
 {
     const iip_jp2_head *h = &r->head;
@@ -243,6 +290,8 @@ static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers
         want.x > iip_jp2_at(h->x1, h->dx, level) - x0 - want.w ||
         want.y > iip_jp2_at(h->y1, h->dy, level) - y0 - want.h)
         return iip_fail(e, IIP_E_RANGE, 0, "JPEG 2000: no such rectangle on level %d", level);
+    if (find_index(r, e) != IIP_OK)
+        return e->status;
     layers = layers < 1 || layers >= h->layers ? 0 : layers;
     want.x += x0;
     want.y += y0;

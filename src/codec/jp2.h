@@ -155,6 +155,8 @@ iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_codin
 /* --- one tile in OpenJPEG --- */
 
 typedef struct iip_jp2_tile iip_jp2_tile;
+struct jpip_index;
+struct jpip_indexes;
 
 typedef struct {
     int32_t *px;
@@ -163,10 +165,17 @@ typedef struct {
 
 /* Nothing is decoded yet; the handle lives in p. */
 iip_status iip_jp2_tile_new(iip_jp2_tile **t, const iip_jp2_head *h, apr_pool_t *p, iip_error *e);
+/* From now on code-streams of chosen packets are made where the index (of the same code-stream, it must live as long)
+ * allows. */
+void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix);
 /* Decodes so that in plane[c] (h->comps of them) stand at least the samples of want[c] that the tile has, until the
  * next call. Each component must have samples in the tile at that level. */
 iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
                                iip_jp2_plane *plane, iip_error *e);
+
+/* jp2.c: where the reader finds packet indexes (NULL: each reader makes its own), and from how many bytes of
+ * code-stream on it uses them, -1 = the usual. Before threads; one for the whole process. */
+void iip_jp2_indexes(struct jpip_indexes *kept, int64_t from);
 
 /* --- components to bands --- */
 

@@ -4,6 +4,7 @@
  * with the picture that went in and with grk_decompress.
  * Longer than 600 lines: every shape of code-stream is made here and has its row. */
 #include "jp2_marks.h"
+#include "codec/jp2.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -760,7 +761,13 @@ static int group(void)
         cmocka_unit_test(long_files),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    /* By tiles as they lie in the file, then by the packets that a window needs. */
+    iip_jp2_indexes(NULL, -1);
+    failed = cmocka_run_group_tests_name("tiles", tests, NULL, NULL);
+    iip_jp2_indexes(NULL, 0);
+    return failed + cmocka_run_group_tests_name("packets", tests, NULL, NULL);
 }
 
 int main(void)
