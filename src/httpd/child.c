@@ -63,7 +63,7 @@ static apr_pool_t *make_pool(void)
 
 jpip_indexes *iipd_indexes(void)
 {
-    return NULL;
+    return iip_server_indexes(server);
 }
 
 static void open_roots(const char *directive, iip_root *root, server_rec *s)
@@ -83,6 +83,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
     int threaded = AP_MPMQ_NOT_SUPPORTED;
 
     iip_server_settings_effective(&set, ap_get_module_config(s->module_config, &iip_module));
+    set.state_dir = iipd_state_dir(pchild, s);
     server_pool = make_pool();
     server = server_pool ? iip_server_create(&set, server_pool) : NULL;
     if (!server) {

@@ -42,6 +42,8 @@ iip_root *iipd_roots(void);      /* in the order of the configuration */
 iip_root *iipd_link_roots(void); /* of JPIPLinkRoot, each path once */
 /* The settings of this place as they were written. */
 const iip_settings *iipd_settings(const request_rec *r);
+/* IIPStateDir, absolute. */
+const char *iipd_state_dir(apr_pool_t *p, server_rec *s);
 /* A line to be logged once the configuration is read, and once only. */
 void iipd_warn(const char *line);
 apr_array_header_t *iipd_warnings(void);
