@@ -170,6 +170,7 @@ static void close_channels(iipd_ask *j)
         jpip_session_close(j->session, all);
         j->session = NULL;
     }
+    j->query.cclose = NULL;
 }
 
 /* The end of this request in its channel: the model moves on if the answer went out. */

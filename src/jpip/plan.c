@@ -125,7 +125,7 @@ static iip_status open_picture(jpip_answer *a, jpip_picture *pic, iip_error *e)
     iip_source_t *s = a->s;
     iip_status rv = IIP_OK;
 
-    if (st->broken)
+    if (st->broken || st->link > a->t.b.urls)
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPIP: code-stream %" APR_INT64_T_FMT " is a broken link", pic->number);
     if (st->link)
         rv = a->open_link(a->link_ctx, a->t.b.url[st->link - 1], &s, a->p, e);
@@ -155,15 +155,18 @@ static iip_status open_pictures(jpip_answer *a, iip_error *e)
     apr_pool_cleanup_register(a->p, a, pictures_free, apr_pool_cleanup_null);
     while (a->pictures < numbers->nelts) {
         jpip_picture *pic = &a->picture[a->pictures];
+        iip_error own = {0}; /* of this code-stream: no trouble of the answer's unless it is returned */
 
         pic->number = APR_ARRAY_IDX(numbers, a->pictures, int64_t);
-        rv = open_picture(a, pic, e);
+        rv = open_picture(a, pic, &own);
         if ((rv == IIP_E_MEMORY || rv == IIP_E_TIMEOUT) && a->pictures) {
             a->cut = 1;
             return IIP_OK;
         }
-        if (rv != IIP_OK && (!is_broken(rv) || a->t.b.streams == 1))
+        if (rv != IIP_OK && (!is_broken(rv) || a->t.b.streams == 1)) {
+            *e = own;
             return rv;
+        }
         a->pictures++;
     }
     return IIP_OK;

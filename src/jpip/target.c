@@ -21,6 +21,57 @@ static int has_bin(const jpip_box *box)
     return is_type(box, "asoc") || (box->len > JPIP_BOX_LARGE && !is_type(box, "jp2h"));
 }
 
+/* ---- reading ahead ---- */
+
+#define AHEAD_LEAST 512
+#define AHEAD_MOST  65536
+
+/* The boxes of a movie are thousands of small ones in a row: one read for many of them. */
+typedef struct {
+    iip_source_t s;
+    iip_source_t *under;
+    unsigned char *buf; /* AHEAD_MOST */
+    int64_t at;
+    size_t n, next; /* bytes in it, and how many the next read takes */
+} ahead;
+
+static iip_status read_ahead(iip_source_t *s, void *to, size_t n, int64_t off, iip_error *e)
+{
+    ahead *a = (ahead *)s;
+    int64_t rest = s->id.size - off;
+
+    if (n >= AHEAD_LEAST || off < 0 || rest < (int64_t)n)
+        return a->under->read(a->under, to, n, off, e);
+    if (off < a->at || off + (int64_t)n > a->at + (int64_t)a->n) {
+        int follows = a->n && off >= a->at && off <= a->at + (int64_t)a->n + AHEAD_LEAST;
+        iip_status rv;
+
+        a->next = !follows ? AHEAD_LEAST : a->next < AHEAD_MOST ? a->next * 2 : AHEAD_MOST;
+        a->at = off;
+        a->n = (int64_t)a->next < rest ? a->next : (size_t)rest;
+        if ((rv = a->under->read(a->under, a->buf, a->n, off, e)) != IIP_OK) {
+            a->n = 0;
+            return rv;
+        }
+    }
+    memcpy(to, a->buf + (off - a->at), n);
+    return IIP_OK;
+}
+
+static iip_status read_boxes(jpip_target *t, iip_source_t *s, int64_t from, int64_t to, apr_pool_t *p, iip_error *e)
+{
+    ahead a = {.s = *s, .under = s, .buf = malloc(AHEAD_MOST)};
+    iip_status rv;
+
+    if (!a.buf)
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPIP: no memory to read with");
+    a.s.read = read_ahead;
+    rv = jpip_boxes_read(&t->b, &a.s, from, to, p, e);
+    t->b.s = s;
+    free(a.buf);
+    return rv;
+}
+
 /* ---- the bins ---- */
 
 static void add_piece(jpip_target *t, int box, int64_t bin, int64_t stream)
@@ -44,7 +95,7 @@ iip_status jpip_target_open(jpip_target *t, iip_source_t *s, int64_t from, int64
     iip_status rv;
 
     memset(t, 0, sizeof *t);
-    if ((rv = jpip_boxes_read(&t->b, s, from, to, p, e)) != IIP_OK)
+    if ((rv = read_boxes(t, s, from, to, p, e)) != IIP_OK)
         return rv;
     iip_serve_etag(s, "jpip", 4, tag);
     apr_cpystrn(t->tid, tag, sizeof t->tid);
@@ -337,7 +388,8 @@ const char *jpip_link_path(const char *url, int *absolute, apr_pool_t *p)
     if (!path || !*path)
         return NULL;
     *absolute = *path == '/';
-    return straight(path, p);
+    path = straight(path, p);
+    return *absolute && path ? apr_pstrcat(p, "/", path, NULL) : path;
 }
 
 const char *jpip_link_beside(const char *name, const char *path, apr_pool_t *p)
