@@ -3,7 +3,7 @@
  *
  * Level r is the wavelet's resolution: what is left of the reference grid after r halvings. Cells follow the
  * code-stream's tiles where those are of a useful size; a large tile is read in windows. */
-#include "codec/jp2.h"
+#include "codec/jp2_small.h"
 #include "jpip/index.h"
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,8 @@ struct iip_reader {
     iip_jp2_box *want; /* of each component */
     iip_jp2_plane *plane;
     apr_interval_time_t deadline;
-    int looked; /* for the packet index */
+    size_t most; /* bytes for one request, 0 = any */
+    int looked;  /* for the packet index */
     iip_blob *index;
 };
 
@@ -60,7 +61,7 @@ static apr_status_t let_go(void *reader)
 {
     iip_reader_t *r = reader;
 
-    iip_jp2_tile_use(r->tile, NULL);
+    iip_jp2_tile_use(r->tile, NULL, r->most);
     if (r->index)
         iip_blob_release(r->index);
     r->index = NULL;
@@ -80,6 +81,8 @@ static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const 
     r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);
     r->plane = apr_palloc(p, (size_t)r->head.comps * sizeof *r->plane);
     r->deadline = lim ? lim->deadline : 0;
+    r->most = lim ? lim->memory : 0;
+    iip_jp2_tile_use(r->tile, NULL, r->most);
     apr_pool_pre_cleanup_register(p, r, let_go);
     *out = r;
     return IIP_OK;
@@ -113,16 +116,25 @@ static void set_level(const iip_reader_t *r, int level, int64_t side, int64_t mo
     const iip_jp2_head *h = &r->head;
     iip_level *l = &out->level[level];
     const int64_t grid = (INT64_C(1) << level) - 1;
-    int64_t w, high;
+    int64_t w, high, wide, tall;
 
     l->w = iip_jp2_at(h->x1, h->dx, level) - iip_jp2_at(h->x0, h->dx, level);
     l->h = iip_jp2_at(h->y1, h->dy, level) - iip_jp2_at(h->y0, h->dy, level);
     l->tile_w = least(l->w, cell_side(h->tw, h->dx, (h->x1 - h->x0) / h->dx, level, side, most));
     l->tile_h = least(l->h, cell_side(h->th, h->dy, (h->y1 - h->y0) / h->dy, level, side, most));
-    /* OpenJPEG's samples are 4 bytes: a tile as a whole, or of a window the code-blocks, the wavelet's lines and the
+    /* OpenJPEG's samples are 4 bytes: a picture as a whole, or of a window the code-blocks, the wavelet's lines and the
      * result */
     w = least(l->w, (h->tw / h->dx + grid) >> level);
     high = least(l->h, (h->th / h->dy + grid) >> level);
+    if (r->file.len >= indexes.from) {
+        const size_t hold = iip_jp2_small_hold(h, level, l->tile_w, l->tile_h, &wide, &tall);
+
+        out->hold = hold > out->hold ? hold : out->hold;
+        if (h->ht) {
+            w = least(w, wide / h->dx + 1);
+            high = least(high, tall / h->dy + 1);
+        }
+    }
     if (h->ht)
         out->level_hold[level] = (size_t)w * (size_t)high * (size_t)h->comps * 4;
     else
@@ -134,10 +146,10 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
 {
     const iip_jp2_head *h = &r->head;
     const iip_jp2_file *f = &r->file;
+    const size_t whole = h->tile_bytes + h->tile_work;
     int64_t side, most = LARGE_SIDE, pixel;
 
-    out->hold = h->tile_bytes + h->tile_work;
-    side = out->hold > MUCH ? LARGE_SIDE : SIDE;
+    side = whole > MUCH && f->len < indexes.from ? LARGE_SIDE : SIDE;
     iip_jp2_form_info(r->form, out);
     pixel = out->bands * (int64_t)iip_sample_size(out->sample);
     while (most * most * pixel > CELL_BYTES)
@@ -145,6 +157,8 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     out->levels = out->virtual_from = h->levels;
     for (int i = 0; i < h->levels; i++)
         set_level(r, i, least(side, most), most, out);
+    if (out->hold == 0 || out->hold > whole)
+        out->hold = whole;
     out->tiled = h->columns * h->rows > 1;
     out->pages = 1;
     out->orientation = 1;
@@ -273,7 +287,7 @@ static iip_status find_index(iip_reader_t *r, iip_error *e)
     r->looked = 1;
     rv = jpip_indexes_get(indexes.kept, &r->file, until, &ix, &r->index, e);
     if (rv == IIP_OK)
-        iip_jp2_tile_use(r->tile, ix);
+        iip_jp2_tile_use(r->tile, ix, r->most);
     if (rv == IIP_E_FORMAT || rv == IIP_E_CORRUPT)
         e->status = IIP_OK;
     return e->status;

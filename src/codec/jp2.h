@@ -165,9 +165,9 @@ typedef struct {
 
 /* Nothing is decoded yet; the handle lives in p. */
 iip_status iip_jp2_tile_new(iip_jp2_tile **t, const iip_jp2_head *h, apr_pool_t *p, iip_error *e);
-/* From now on code-streams of chosen packets are made where the index (of the same code-stream, it must live as long)
- * allows. */
-void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix);
+/* From now on code-streams of chosen packets are made where the index (of the same code-stream, it must live as long;
+ * NULL = none) allows; and no tile as a whole that takes more than so many bytes, 0 = any. */
+void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix, size_t most);
 /* Decodes so that in plane[c] (h->comps of them) stand at least the samples of want[c] that the tile has, until the
  * next call. Each component must have samples in the tile at that level. */
 iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,

@@ -70,16 +70,29 @@ static amounts measure(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_
     return a;
 }
 
-iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e)
+/* What OpenJPEG builds for them. */
+static double work_of(const iip_jp2_head *h, const iip_jp2_coding *coding, const amounts *a)
 {
-    amounts a = measure(h, coding, box, slack);
-    double work = a.bands * BAND_BYTES + a.include * 4;
     int block = BLOCK_BYTES;
 
     for (int c = 0; c < h->comps; c++)
         if (coding[c].style & TERMALL)
             block = BLOCK_BYTES + PASS_BYTES;
-    work += a.blocks * block;
+    return a->bands * BAND_BYTES + a->include * 4 + a->blocks * block;
+}
+
+double iip_jp2_work(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box)
+{
+    const amounts a = measure(h, coding, box, 1);
+
+    return work_of(h, coding, &a);
+}
+
+iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e)
+{
+    const amounts a = measure(h, coding, box, slack);
+    const double work = work_of(h, coding, &a);
+
     if (a.blocks > MOST_BLOCKS || a.bands > MOST_BLOCKS || a.places > MOST_PLACES || work > 1e11)
         return iip_jp2_bad(e, "too many precincts or code-blocks in a tile");
     h->layers = coding[0].layers > h->layers ? coding[0].layers : h->layers;

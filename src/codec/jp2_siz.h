@@ -49,6 +49,8 @@ iip_status iip_jp2_segment(iip_jp2_window *w, int64_t at, int64_t end, unsigned 
 iip_status iip_jp2_style(const iip_jp2_head *h, iip_jp2_coding *coding, const unsigned char *v, size_t n, iip_error *e);
 /* Notes what tiles in that box need that are coded so; slack: wherever the box lies. */
 iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e);
+/* Bytes that OpenJPEG builds for a tile of that box, wherever it lies, which is coded so. */
+double iip_jp2_work(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box);
 /* All tile-parts, from `at` on, into *h; any as in iip_jp2_head_read(). */
 iip_status iip_jp2_parts(iip_jp2_head *h, iip_jp2_window *w, int64_t at, int any, apr_pool_t *p);
 /* Counts h->levels, of which the coding styles have at most so many already. */

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define MOST_DATA ((size_t)1 << 31)
+#define UNEVEN    3                   /* a part of the picture may take so many times its share of the bytes, */
+#define SWOLLEN   2                   /* and so many times what it has uncompressed */
 #define GAP       4096                /* bytes between two packets that are read along */
 #define RUN       ((size_t)256 << 10) /* read in one go, of packets that are apart */
 
@@ -399,6 +401,56 @@ static iip_status write_all(iip_jp2_small *s, writer *w)
     put_packets(w);
     s->n = (size_t)(put16(w->p, EOC) - s->mem);
     return fetch(s, w->extent, w->n);
+}
+
+/* --- what it takes ------------------------------------------------------------------------------------------------ */
+
+/* A side of the small picture: the window, what the wavelet needs at the lowest resolution, and up to the next places
+ * where it may begin and end. */
+static int64_t side(int64_t want, int64_t sub, int levels, int64_t step, int64_t tile)
+{
+    const int64_t margin = 2 * 5 * (sub << (levels < 24 ? levels : 24));
+    const int64_t all = want * sub + margin + 2 * step;
+
+    return step && all < tile ? all : tile;
+}
+
+size_t iip_jp2_small_hold(const iip_jp2_head *h, int level, int64_t w, int64_t high, int64_t *wide, int64_t *tall)
+{
+    const iip_jp2_box grid = reduced((iip_jp2_box){0, 0, h->tw < h->x1 - h->x0 ? h->tw : h->x1 - h->x0,
+                                                   h->th < h->y1 - h->y0 ? h->th : h->y1 - h->y0},
+                                     level);
+    iip_jp2_coding *coding = malloc((size_t)h->comps * sizeof *coding);
+    int levels = 0, own = coding == NULL;
+    int64_t sub_x = h->dx, sub_y = h->dy;
+    double work, data, raw = 0;
+
+    for (int32_t i = 0; i < h->parts; i++)
+        own |= h->part[i].own;
+    *wide = grid.x1;
+    *tall = grid.y1;
+    for (int c = 0; c < h->comps && !own; c++) {
+        coding[c] = h->coding[c];
+        own |= coding[c].levels < level;
+        coding[c].levels = (unsigned char)(coding[c].levels - level);
+        levels = coding[c].levels > levels ? coding[c].levels : levels;
+        sub_x = h->comp[c].dx > sub_x ? h->comp[c].dx : sub_x;
+        sub_y = h->comp[c].dy > sub_y ? h->comp[c].dy : sub_y;
+    }
+    if (own) {
+        free(coding);
+        return h->tile_bytes + h->tile_work;
+    }
+    *wide = side(w, sub_x, levels, steps(h, h->coding, level, 0), grid.x1);
+    *tall = side(high, sub_y, levels, steps(h, h->coding, level, 1), grid.y1);
+    work = iip_jp2_work(h, coding, (iip_jp2_box){0, 0, *wide, *tall});
+    data = UNEVEN * (double)h->tile_bytes * ((double)*wide * (double)*tall) / ((double)grid.x1 * (double)grid.y1);
+    data = data < (double)h->tile_bytes ? data : (double)h->tile_bytes;
+    for (int c = 0; c < h->comps; c++)
+        raw += (double)(*wide / h->comp[c].dx + 1) * (double)(*tall / h->comp[c].dy + 1) * h->comp[c].bits / 8;
+    raw *= SWOLLEN;
+    free(coding);
+    return (size_t)(work + 2 * (data < raw ? data : raw)); /* OpenJPEG copies what it is given */
 }
 
 /* --- outside ------------------------------------------------------------------------------------------------------ */

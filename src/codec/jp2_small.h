@@ -17,6 +17,9 @@ void iip_jp2_small_free(iip_jp2_small *s);
 void iip_jp2_small_drop(iip_jp2_small *s);
 /* 1 if it has all that those samples need. */
 int iip_jp2_small_serves(const iip_jp2_small *s, const iip_jp2_box *want);
+/* Sides (on that grid) of one for a window of w x h samples, and the bytes it takes with what OpenJPEG builds for it,
+ * at most. Tiles that are coded in their own way: the whole tile's. */
+size_t iip_jp2_small_hold(const iip_jp2_head *h, int level, int64_t w, int64_t high, int64_t *wide, int64_t *tall);
 /* The picture's place on that grid. */
 iip_jp2_box iip_jp2_small_box(const iip_jp2_small *s);
 /* Its bytes; *data: where the packets begin. */

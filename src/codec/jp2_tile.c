@@ -31,6 +31,7 @@ struct iip_jp2_tile {
     int level, layers;
     int whole; /* image holds all of the picture */
     const struct jpip_index *ix;
+    size_t most;            /* bytes of a tile as it is */
     iip_jp2_small *small;   /* what OpenJPEG is given, or NULL: the tile as it is */
     iip_jp2_box box;        /* the picture it sees, */
     int reduce;             /* of which it leaves out so many levels */
@@ -250,9 +251,10 @@ iip_status iip_jp2_tile_new(iip_jp2_tile **out, const iip_jp2_head *h, apr_pool_
     return IIP_OK;
 }
 
-void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix)
+void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix, size_t most)
 {
     t->ix = ix;
+    t->most = most;
 }
 
 static iip_status refused(iip_jp2_tile *t, const char *what)
@@ -334,6 +336,9 @@ static iip_status compose(iip_jp2_tile *t, int64_t tile, int level, int layers, 
 
     if (rv != IIP_E_FEATURE)
         return rv;
+    if (t->most && t->h->tile_bytes + t->h->tile_work > t->most)
+        return iip_fail(t->e, IIP_E_LIMIT, 0, "JPEG 2000: tiles of %zu bytes, and no index to read them by",
+                        t->h->tile_bytes + t->h->tile_work);
     if (iip_jp2_tile_check(t->h, tile, t->coding, t->e) != IIP_OK || (t->h->ht && check_ht(t, tile) != IIP_OK))
         return t->e->status;
     t->box = iip_jp2_tile_box(t->h, tile);
