@@ -286,6 +286,8 @@ static int answer(iipd_ask *j)
         apr_cpystrn(j->session->tid, j->a.t.tid, sizeof j->session->tid);
     if (jpip_answer_plan(&j->a, &q->e) != IIP_OK)
         return OK;
+    if (j->a.changed)
+        return send_end(j);
     set_headers(j);
     if (j->session || j->query.cid || j->query.cnew || j->query.model || r->method_number != M_GET) {
         iipd_answering(r);

@@ -46,6 +46,7 @@ typedef struct {
     jpip_model *model, *need; /* need: NULL = all may be sent */
     jpip_picture *picture;
     int pictures;
+    int changed; /* a linked file is another one than that of which this channel's client has bytes */
     int headers; /* main headers of the pictures are wanted */
     int cut;     /* memory or time allowed for fewer pictures than were asked for */
     jpip_corrections say;

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETS      4         /* classes of a code-stream */
-#define STEPS_MAX (1 << 22) /* code-streams times items of one text */
+#define SETS         4               /* classes of a code-stream */
+#define JPIP_SOURCES ((1 << 21) - 1) /* kept of an identity: three bytes of a record */
+#define STEPS_MAX    (1 << 22)       /* code-streams times items of one text */
 
 /* lo = hi = bytes held in a model; in between, a clamp. */
 typedef struct {
@@ -22,7 +23,8 @@ typedef struct {
 typedef struct {
     int64_t number;
     uint64_t used;
-    runs set[SETS]; /* by class >> 1 */
+    uint32_t source; /* of the linked file's identity; 0 = none known */
+    runs set[SETS];  /* by class >> 1 */
 } holding;
 
 struct jpip_model {
@@ -408,6 +410,17 @@ void jpip_model_touch(jpip_model *m, int64_t stream, uint64_t when)
         h->used = when;
 }
 
+int jpip_model_source(jpip_model *m, int64_t stream, uint64_t identity)
+{
+    holding *h = find_or_add(m, stream);
+    uint32_t source = (uint32_t)(identity % JPIP_SOURCES) + 1;
+    int same = !h || !h->source || h->source == source;
+
+    if (h)
+        h->source = source;
+    return same;
+}
+
 static void forget(holding *h)
 {
     for (int k = 0; k < SETS; k++)
@@ -467,6 +480,7 @@ static void put_holding(packer *k, const holding *h, int64_t after, int precinct
 
     put(k, (uint64_t)(h->number - after));
     put(k, h->used);
+    put(k, h->source);
     for (int i = 0; i < SETS; i++)
         put_runs(k, i == JPIP_PRECINCT >> 1 && !precincts ? &none : &h->set[i]);
 }
@@ -595,10 +609,11 @@ iip_status jpip_model_unpack(jpip_model **out, const unsigned char *p, size_t n,
     rv = get_runs(&u, &m->meta, e);
     count = rv == IIP_OK ? get(&u) : 0;
     for (uint64_t i = 0; i < count && !u.bad && rv == IIP_OK; i++) {
-        uint64_t step = get(&u), used = get(&u);
+        uint64_t step = get(&u), used = get(&u), source = get(&u);
         holding *h;
 
-        if (u.bad || step > JPIP_NUMBER_MAX || (i && !step) || number + (int64_t)step > JPIP_NUMBER_MAX) {
+        if (u.bad || source > JPIP_SOURCES || step > JPIP_NUMBER_MAX || (i && !step) ||
+            number + (int64_t)step > JPIP_NUMBER_MAX) {
             u.bad = 1;
             break;
         }
@@ -606,6 +621,7 @@ iip_status jpip_model_unpack(jpip_model **out, const unsigned char *p, size_t n,
         if (!(h = find_or_add(m, number)))
             return no_memory(e);
         h->used = used;
+        h->source = (uint32_t)source;
         for (int k = 0; k < SETS && rv == IIP_OK && !u.bad; k++)
             rv = get_runs(&u, &h->set[k], e);
     }

@@ -54,6 +54,8 @@ iip_status jpip_model_apply(jpip_model *m, jpip_edits *l, iip_error *e);
 iip_status jpip_model_set(jpip_model *m, const jpip_edit *edit, size_t n, iip_error *e);
 /* This code-stream was asked for in request number `when`: those asked for longest ago are forgotten first. */
 void jpip_model_touch(jpip_model *m, int64_t stream, uint64_t when);
+/* Tells the model who the file of a linked code-stream is. 0 if it was another one before. */
+int jpip_model_source(jpip_model *m, int64_t stream, uint64_t identity);
 /* mset: forget all code-streams that are not among these. */
 void jpip_model_keep(jpip_model *m, const jpip_ranges *streams);
 

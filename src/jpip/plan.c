@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What an answer is about: see answer.h. */
 #include "jpip/answer.h"
+#include "serve.h"
 #include <stdlib.h>
 #include <string.h>
 #include <apr_strings.h>
@@ -386,6 +387,24 @@ static iip_status make_models(jpip_answer *a, iip_error *e)
     return apply(a, a->need, q->need, q->tpneed, e);
 }
 
+/* The client must not mix bins of a linked file with those of its successor. */
+static void know_sources(jpip_answer *a)
+{
+    for (int i = 0; i < a->pictures; i++) {
+        const jpip_picture *pic = &a->picture[i];
+        char tag[33];
+        uint64_t identity = 0;
+
+        if (!pic->ix || pic->f.s == a->s)
+            continue;
+        iip_serve_etag(pic->f.s, "jpip", 4, tag);
+        for (int k = 0; k < 16; k++)
+            identity = identity << 4 | (uint64_t)(tag[k] <= '9' ? tag[k] - '0' : tag[k] - 'a' + 10);
+        if (!jpip_model_source(a->session->model, pic->number, identity))
+            a->changed = 1;
+    }
+}
+
 /* ---- the window ---- */
 
 static iip_status choose_comps(jpip_answer *a, jpip_picture *pic, int first, iip_error *e)
@@ -473,6 +492,8 @@ iip_status jpip_answer_plan(jpip_answer *a, iip_error *e)
     a->headers = !q->meta_only && (q->fx > 0 || q->stream.n || q->context.n);
     if (a->headers || q->model || q->need || q->tpmodel || q->tpneed)
         rv = open_pictures(a, e);
+    if (rv == IIP_OK && a->session)
+        know_sources(a);
     if (rv == IIP_OK)
         rv = make_models(a, e);
     if (rv == IIP_OK && a->headers && q->fx > 0)

@@ -143,6 +143,27 @@ def test_changed_file(jpip, folder, pictures, serve):  # noqa: F811
     refused(s.get("%s?cid=%s&fsiz=187,141" % (path, cid)), 503)
 
 
+def test_changed_link(serve, folder, pictures):  # noqa: F811
+    """So does a linked file of which the client has bytes; other frames' files may change."""
+    frames = [make_jpip.codestream("%s/frames/%d.jp2" % (pictures, i)) for i in range(3)]
+    for i in range(3):
+        shutil.copy("%s/frames/%d.jp2" % (pictures, i), folder)
+    with open(folder + "/m.jpx", "wb") as f:
+        f.write(make_jpip.jpx(b"", [make_jpip.link(at, len(data), i + 1) for i, (data, at) in enumerate(frames)],
+                              ["%d.jp2" % i for i in range(3)]))
+    s = serve('<Location /k>\nSetHandler jpip-handler\nIIPRoot "%s"\n</Location>\n' % folder)
+    ask = lambda n: s.get("%s?cid=%s&fsiz=96,80&stream=%d" % (path, cid, n))
+    cid, path = opened(s.get("/k/m.jpx?cnew=http&fsiz=96,80"))
+    assert ask(0).body == b"\0\2\0" and len(ask(1).body) > 1000
+    shutil.copy(folder + "/2.jp2", folder + "/new.jp2")
+    os.rename(folder + "/new.jp2", folder + "/2.jp2")
+    assert len(ask(2).body) > 1000 and ask(0).body == b"\0\2\0"
+    shutil.copy(folder + "/1.jp2", folder + "/new.jp2")
+    os.rename(folder + "/new.jp2", folder + "/1.jp2")
+    assert ask(1).body == b"\0\6\0"
+    refused(ask(0), 503)
+
+
 @pytest.mark.any_mpm
 def test_cancelled(serve, folder):
     """A newer request makes the older one end with reason 3; with wait=yes it is heard to its end. Nothing is lost."""

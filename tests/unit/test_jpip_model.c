@@ -221,6 +221,25 @@ static void test_small_record(void **state)
     free(rec);
 }
 
+/* Who the file of a code-stream was lives in the record. */
+static void test_source(void **state)
+{
+    jpip_model *m = jpip_model_make(pool), *back;
+    unsigned char rec[1000];
+    iip_error e;
+    size_t n;
+
+    assert_true(jpip_model_source(m, 4, 12345678901234567u));
+    assert_true(jpip_model_source(m, 4, 12345678901234567u));
+    assert_true(jpip_model_source(m, 5, 0));
+    n = jpip_model_pack(m, rec, sizeof rec);
+    assert_int_equal(jpip_model_unpack(&back, rec, n, pool, &e), IIP_OK);
+    assert_true(jpip_model_source(back, 4, 12345678901234567u));
+    assert_false(jpip_model_source(back, 5, 1));
+    assert_true(jpip_model_source(back, 5, 1));
+    assert_true(jpip_model_source(back, 6, 1));
+}
+
 static void test_keep(void **state)
 {
     jpip_range r[2] = {{1, 3, 2, 0}, {7, 8, 1, 0}};
@@ -244,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_random),   cmocka_unit_test(test_complete),
                                        cmocka_unit_test(test_text),     cmocka_unit_test(test_bad_text),
                                        cmocka_unit_test(test_too_many), cmocka_unit_test(test_small_record),
-                                       cmocka_unit_test(test_keep)};
+                                       cmocka_unit_test(test_keep),     cmocka_unit_test(test_source)};
     int failed;
 
     apr_initialize();
