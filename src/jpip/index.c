@@ -493,7 +493,7 @@ static iip_status one_tile(build *b, size_t i)
     if (rv != IIP_OK)
         return rv;
     tile->complete = !b->head.cut || all_there(b, tile);
-    if (b->head.apart) {
+    if (t->packed.n) {
         unsigned char *p = jpip_bytes_room(&b->packed, t->packed.n, MOST_BYTES, b->e);
 
         if (!p)

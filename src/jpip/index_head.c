@@ -16,8 +16,8 @@ unsigned char *jpip_bytes_room(jpip_bytes *b, size_t n, size_t most, iip_error *
         iip_fail(e, IIP_E_FORMAT, 0, "JPEG 2000: headers of more than %zu bytes", most);
         return NULL;
     }
-    if (b->room - b->n < n) {
-        const size_t room = b->n + n > 2 * b->room ? b->n + n : 2 * b->room;
+    if (!b->p || b->room - b->n < n) {
+        const size_t room = b->n + n > 2 * b->room ? b->n + n + 16 : 2 * b->room;
         unsigned char *p = realloc(b->p, room);
 
         if (!p) {

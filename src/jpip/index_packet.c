@@ -149,12 +149,13 @@ static int agree(jpip_tile *t)
         return 0;
     for (int32_t i = t->h->first[t->tile]; i >= 0; i = part->next, n++) {
         jpip_lengths *k = &t->part[n];
-        const unsigned char *v = t->lengths.p + k->at, *end;
+        const unsigned char *v, *end;
         int64_t sum = 0;
 
         part = &t->h->part[i];
-        if (!k->there)
+        if (!k->there || !t->lengths.n)
             return 0;
+        v = t->lengths.p + k->at;
         k->len = without_padding(v, k->len);
         for (end = v + k->len; v < end; count++) {
             const int64_t len = length(&v, end);
