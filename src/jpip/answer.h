@@ -29,6 +29,7 @@ typedef struct {
     const char *fsiz, *roff, *rsiz, *comps, *stream, *context, *layers, *len, *quality, *mset;
 } jpip_corrections;
 
+/* Lies in p, whose cleanups it needs. */
 typedef struct {
     /* by the caller */
     const jpip_query *q;
