@@ -294,6 +294,7 @@ static void replaced(void **state)
     iip_blob *hold;
     iip_error e;
     apr_pool_t *p;
+    jpip_indexes *xs;
     FILE *file;
 
     fresh();
@@ -302,7 +303,8 @@ static void replaced(void **state)
     file = fopen(PICTURE, "ab");
     fputc(0, file);
     fclose(file);
-    assert_int_equal(jpip_indexes_get(store(p), &f, 0, &ix, &hold, &e), IIP_E_CHANGED);
+    assert_int_equal(jpip_indexes_get(xs = store(p), &f, 0, &ix, &hold, &e), IIP_E_CHANGED);
+    jpip_indexes_clear(xs);
     assert_int_equal(files(".jix", NULL), 0);
     apr_pool_destroy(p);
 }
