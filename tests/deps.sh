@@ -12,6 +12,8 @@ demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone
 check="libcmocka-dev python3-pytest python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs \
 valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev"
+# JPIP: pictures, and the other stores of channels
+check="$check libopenjp2-tools grokj2k-tools memcached redis-server"
 
 case $1 in
 demo) wanted="$build $demo" ;;

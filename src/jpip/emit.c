@@ -497,6 +497,16 @@ static iip_status send_precincts(out *o, iip_error *e)
 
 /* ---- the end ---- */
 
+/* A file that was written to meanwhile: what went out may be of both. */
+static iip_status check_same(const jpip_answer *a, iip_error *e)
+{
+    int same = iip_source_same(a->s);
+
+    for (int i = 0; i < a->pictures && same; i++)
+        same = !a->picture[i].ix || a->picture[i].f.s == a->s || iip_source_same(a->picture[i].f.s);
+    return same ? IIP_OK : iip_fail(e, IIP_E_CHANGED, 0, "JPIP: the file was changed while it was sent");
+}
+
 static int precincts_complete(const jpip_answer *a, const jpip_picture *pic)
 {
     const jpip_index *ix = pic->ix;
@@ -568,6 +578,8 @@ iip_status jpip_answer_send(jpip_answer *a, iip_sink *k, iip_error *e)
     for (int i = 0; i < a->pictures && a->session; i++)
         jpip_model_touch(a->model, a->picture[i].number, a->session->requests);
     free(o.buf);
+    if (rv == IIP_OK)
+        rv = check_same(a, e);
     if (rv != IIP_OK)
         return rv;
     jpip_end_write(end, reason(&o));

@@ -208,6 +208,21 @@ def test_client_gone(serve, folder):
     assert decoded(c, folder) == decode(folder + "/big.jp2")
 
 
+@pytest.mark.log("IIP0117")
+def test_overwritten(serve, folder):
+    """A file written to while it is sent: the client sees that its answer is broken, and the channel is not told of it."""
+    make_jpip.opj(make_jpip.picture(1600, 1600), folder + "/big.jp2", "-r", "1", "-n", "6", "-c", "[64,64]")
+    s = serve('SendBufferSize 8192\n<Location /k>\nSetHandler jpip-handler\nIIPRoot "%s"\n</Location>\n' % folder, fresh=True)
+    slow = s.connect()
+    slow.send("GET", "/k/big.jp2?fsiz=1600,1600", keep=True)
+    time.sleep(0.5)
+    with open(folder + "/big.jp2", "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b"\xd9")
+    r = slow.receive()
+    assert r.status == 200 and r.broken and len(r.body) > 100000
+
+
 def test_guessed(jpip):
     s = jpip()
     for cid in ("A" * 22, "x", "../../../../etc/passwd", "A" * 300, "%00", "A" * 21 + "*"):
