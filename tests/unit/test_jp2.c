@@ -75,6 +75,15 @@ static const recipe recipes[] = {
     {"4:1:1", 203, 151, .comps = 3, .comp = {{1, 1, 8, 0}, {4, 1, 8, 0}, {4, 1, 8, 0}}},
     {"every one other", 203, 151, 5, 3, .comps = 3, .levels = 3, .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
     {"all halved", 203, 151, 3, 5, .comps = 3, .comp = {{2, 2, 8, 0}, {2, 2, 8, 0}, {2, 2, 8, 0}}, .mct = 1},
+    /* of which windows are cropped */
+    {"precincts", 700, 500, 37, 51, RGB, .levels = 4, .order = OPJ_RPCL, .precinct = 64, .rate = {20, 5}},
+    {"precincts, lossy", 700, 500, 101, 33, RGB, .levels = 5, .lossy = 1, .rate = {20, 8}, .precinct = 128,
+     .order = OPJ_PCRL},
+    {"precincts, 4:2:0", 700, 500, 33, 17, .comps = 3, .levels = 3, .precinct = 32, .order = OPJ_CPRL, .lossy = 1,
+     .comp = {{1, 1, 8, 0}, {2, 2, 8, 0}, {2, 2, 8, 0}}},
+    {"precincts, every one other", 500, 400, 5, 3, .comps = 3, .levels = 3, .precinct = 32, .csty = 6,
+     .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
+    {"precincts in tiles", 700, 500, 37, 51, 320, 250, 5, 9, RGB, .levels = 3, .lossy = 1, .precinct = 32},
     {"two and three", 203, 151, .comps = 2, .levels = 3, .comp = {{2, 2, 8, 0}, {3, 3, 8, 0}}},
 };
 #define RECIPES (sizeof recipes / sizeof *recipes)
@@ -515,7 +524,12 @@ static void high_throughput(void **state)
     static const struct {
         const char *options;
         int lossless, tiled;
-    } rows[] = {{"-M 64", 1, 0}, {"-M 64 -t 128,128", 1, 1}, {"-M 64 -I", 0, 0}, {"-M 64 -I -t 200,90 -n 4", 0, 1}};
+    } rows[] = {{"-M 64", 1, 0},
+                {"-M 64 -t 128,128", 1, 1},
+                {"-M 64 -I", 0, 0},
+                {"-M 64 -I -t 200,90 -n 4", 0, 1},
+                {"-M 64 -c [64,64] -n 4 -p RPCL", 1, 0},
+                {"-M 64 -c [32,32] -n 3 -I", 0, 0}};
     const int w = 431, h = 317;
     iip_raster in = painted(w, h, 3, IIP_U8);
     FILE *f;
