@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import make_iip
@@ -95,7 +96,7 @@ def test_vector_of_sizes(iip, query, size, mime):
     ("JTL=999999999999999999999999,0", 400, "2 1"), ("JTL=3,999999999999999999999999", 404, "2 1"), ("PTL=3,1e1", 400, "2 1"),
     ("JTLS=0,3,0", 400, "2 1"), ("JTLS=30,3,0,90", 404, None), ("JTLS=0,3,0,30", 404, None), ("SDS=1&JTL=0,0", 404, None),
     ("SDS=0,0&JTL=0,0", 404, None), ("SDS=x&JTL=0,0", 400, "2 1"), ("TIL=3,0-48", 404, "2 1"), ("TIL=4,0-1", 400, "2 1"), ("TIL=3", 400, "2 1"),
-    ("RGN=nan,0,1,1&CVT=jpeg", 400, "2 1"), ("RGN=0,0,inf,1&CVT=jpeg", 400, "2 1"), ("GAM=1e999&CVT=jpeg", 400, "2 1"),
+    ("RGN=nan,0,1,1&CVT=jpeg", 400, "2 1"), ("RGN=0,0,inf,1&CVT=jpeg", 400, "2 1"), ("RGN=0,1e400,1,1&CVT=jpeg", 400, "2 1"), ("GAM=1e999&CVT=jpeg", 400, "2 1"),
     ("MINMAX=0:nan,1&CVT=jpeg", 400, "2 1"), ("CNT=inf&CVT=jpeg", 400, "2 1"), ("SHD=nan,1&CVT=jpeg", 400, "2 1"), ("ROT=nan&CVT=jpeg", 400, "2 1"),
     ("QLT=nan&CVT=jpeg", 400, "2 1"), ("CTW=" + ";".join(["1"] * 17) + "&CVT=jpeg", 400, "2 1"), ("CTW=" + ",".join(["1"] * 65) + "&CVT=jpeg", 400, "2 1"),
     ("OBJ=nonsense", 400, "3 2"), ("FOO=1", 400, "2 2"), ("WID=300", 400, "2 1"), ("", 400, "2 1"), ("OBJ=title", 404, "3 2"),
@@ -158,6 +159,9 @@ def test_objects(iip):
                                                      "Colorspace,0-3,0:0 0 3 3 0 1 2"]
     r = iip("FIF=v.tif&OBJ=Max-size&OBJ=foo%09bar&OBJ=Tile-size&OBJ=baz")
     assert r.status == 200 and lines(r) == ["Max-size:2000 1500", "Tile-size:256 256", "Error/11:3 2 foo?bar"]
+    for name in ("stack", "metadata"):  # with an error behind it what is sent is no JSON
+        r = iip("FIF=v.tif&OBJ=%s&OBJ=foo" % name)
+        assert r["Content-Type"].startswith("text/plain") and lines(r)[-1] == "Error/7:3 2 foo"
     r = iip("OBJ=IIP-server&OBJ=Max-size")
     assert lines(r) == ["IIP-server:3.65", "Error/12:1 3 Max-size"]
     assert iip("FIF=v.tif&OBJ=IIP,1.0").body == b""
@@ -189,7 +193,8 @@ def test_metadata(iip, pics):
     assert iip("FIF=v.tif&OBJ=metadata").json() == {}
     r = iip("FIF=texts.tif&OBJ=xmp")
     assert r["Content-Type"] == "application/xml" and r.body == pics[1]["xmp"]
-    assert iip("FIF=texts.tif&OBJ=xmp&OBJ=title")["Content-Type"].startswith("text/plain")
+    r = iip("FIF=texts.tif&OBJ=xmp&OBJ=title")
+    assert r["Content-Type"].startswith("text/plain") and r.body == pics[1]["xmp"] + b"\r\nTitle & more\r\n"
     assert iip("FIF=texts.tif&OBJ=Max-size&OBJ=title")["Content-Type"].startswith("text/plain")
 
 
@@ -260,6 +265,19 @@ def test_tiles(iip, pics):
                 x, y = n % across * 256, n // across * 256
                 near(iip("FIF=%s&PTL=%d,%d" % (name, r, n)).pixels(), whole[y:y + 256, x:x + 256], 1.5, 6)
             iip_error(iip("FIF=%s&PTL=%d,%d" % (name, r, across * down)), 404)
+
+
+def test_one_huge_tile(serve, folder):
+    """A picture that is stored as one tile, larger than an answer may be, has tiles like one that has none."""
+    px = np.zeros((5200, 5100), np.uint8)
+    px[:, 2600:] = 200
+    tifffile.imwrite(os.path.join(folder, "one.tif"), px, tile=(5200, 5104), photometric="minisblack", compression="zlib", metadata=None)
+    s = serve(IIP.replace("{dir0}", folder) % "")
+    got = lines(s.get("/iip?FIF=one.tif&OBJ=Tile-size&OBJ=Resolution-number"))
+    assert got == ["Tile-size:256 256", "Resolution-number:6"]
+    near(s.get("/iip?FIF=one.tif&PTL=5,%d" % (20 * 20 + 10)).pixels(), px[5120:, 2560:2816], 0, 0)
+    assert s.get("/iip?DeepZoom=one.tif.dzi").body.count(b'TileSize="256"') == 1
+    assert s.get("/iip?Zoomify=one.tif/TileGroup0/5-0-0.jpg").size == (256, 256)
 
 
 def test_wavelets(iip, pics):

@@ -56,8 +56,9 @@ static void test_add(void **state)
         {IIP_OP_CONVOLVE, 27, {7}, IIP_E_LIMIT, "ACDGIL"},
         {IIP_OP_CMAP, 1, {3}, IIP_OK, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {IIP_CMAP_COUNT}, IIP_E_RANGE, "ACDGHIL"},
-        {IIP_OP_CMAP, 1, {-1}, IIP_E_RANGE, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-2}, IIP_E_RANGE, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {0.5f}, IIP_E_RANGE, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-1}, IIP_OK, "ACDGIL"}, /* none */
     };
     iip_request rq = {0};
     apr_pool_t *p;
