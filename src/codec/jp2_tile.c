@@ -78,7 +78,7 @@ static unsigned char *put_head(unsigned char *p, const iip_jp2_head *h, iip_jp2_
 /* The tile-part's share of PPM data, as segments of its own. */
 static unsigned char *put_packed(unsigned char *p, const iip_jp2_head *h, const iip_jp2_part *part, int *index)
 {
-    const unsigned char *v = h->packed + part->packed;
+    const unsigned char *v = h->packed ? h->packed + part->packed : NULL;
 
     for (int64_t left = part->packed_len; left > 0 && *index < 256; ++*index) {
         size_t n = left < PPM_DATA ? (size_t)left : PPM_DATA;
