@@ -14,7 +14,7 @@ with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
           "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPCopyright": '"(c) A & B, 1999"',
-          "JPIPLinkRoot": "{data}", "IIPStateDir": "run/state", "JPIPSessions": "shmcb:jpip(1048576)"}
+          "JPIPLinkRoot": "{data}", "IIPStateDir": "state", "JPIPSessions": "shmcb:jpip(1048576)"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
