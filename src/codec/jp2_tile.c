@@ -499,31 +499,43 @@ static iip_status planes(iip_jp2_tile *t, iip_jp2_plane *plane)
     return IIP_OK;
 }
 
-iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
-                               iip_jp2_plane *plane, iip_error *e)
+static iip_status attempt(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
+                          iip_jp2_plane *plane)
 {
     const int same = t->tile == tile && t->level == level && t->layers == layers &&
                      (t->small ? iip_jp2_small_serves(t->small, want) : t->whole || !t->h->apart);
     iip_jp2_box a;
     int whole;
 
-    t->e = e;
     t->failed = 0;
     if (same && t->whole)
         return planes(t, plane);
-    if (!same && open_tile(t, tile, level, layers, want) != IIP_OK) {
-        close_tile(t);
-        return e->status;
-    }
+    if (!same && open_tile(t, tile, level, layers, want) != IIP_OK)
+        return t->e->status;
     a = area(t->h, t->box, t->reduce, want);
     reach(t, t->reduce, 0, &a.x0, &a.x1, t->box.x0, t->box.x1);
     reach(t, t->reduce, 1, &a.y0, &a.y1, t->box.y0, t->box.y1);
     whole = t->h->ht || covers(t->h, a, t->box, t->reduce);
     /* Whole pictures begin anew: OpenJPEG would not forget what it decoded for a window. */
-    if ((same && whole && open_tile(t, tile, level, layers, want) != IIP_OK) || decode(t, a, whole) != IIP_OK ||
-        planes(t, plane) != IIP_OK) {
+    if ((same && whole && open_tile(t, tile, level, layers, want) != IIP_OK) || decode(t, a, whole) != IIP_OK)
+        return t->e->status;
+    return planes(t, plane);
+}
+
+iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
+                               iip_jp2_plane *plane, iip_error *e)
+{
+    iip_status rv;
+
+    t->e = e;
+    rv = attempt(t, tile, level, layers, want, plane);
+    if (rv == IIP_E_CORRUPT && t->ix) { /* perhaps only the lengths in PLT segments lie, which OpenJPEG does not read */
         close_tile(t);
-        return e->status;
+        t->ix = NULL;
+        e->status = IIP_OK;
+        rv = attempt(t, tile, level, layers, want, plane);
     }
-    return IIP_OK;
+    if (rv != IIP_OK)
+        close_tile(t);
+    return rv;
 }

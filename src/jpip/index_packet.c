@@ -1,111 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Where a tile's packets end: by the lengths that PLT or PLM segments give, else by their headers (T.800 B.9, B.10;
  * code-blocks of T.814: a cleanup pass, then the passes of one refinement). */
-#include "jpip/index_build.h"
+#include "jpip/index_data.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define BUFFER      ((size_t)32 << 10)
 #define MOST_BLOCKS (1u << 20)          /* code-blocks of a precinct */
 #define MOST_STATE  ((size_t)512 << 20) /* bytes of open precincts in a tile */
 #define MOST_PLANES 128                 /* zero bit-planes, in doubt: none has as many */
+#define TRIED       64                  /* packets whose headers must bear out the lengths that markers give, */
+#define TRIED_BYTES ((int64_t)64 << 10) /* while that takes no more reading */
 
 enum { BYPASS = 1, TERMALL = 4, HT = 0x40 };
 
-/* --- the data of a tile, one tile-part after the other ------------------------------------------------------------ */
+/* --- by lengths --------------------------------------------------------------------------------------------------- */
 
+/* Where the first packets end by their headers. */
 typedef struct {
     jpip_tile *t;
-    const iip_jp2_part *part;
-    int number;
-    int64_t end; /* of the part, as far as it is there */
-    unsigned char *buf;
-    int64_t at; /* of buf */
-    const unsigned char *p, *limit;
-    size_t packed; /* place in t->packed */
-    int left;      /* bits of the last byte */
-    unsigned byte;
-    int over; /* bits were asked that are not there */
-} reader;
-
-static int64_t place(const reader *r)
-{
-    return r->at + (r->p - r->buf);
-}
-
-static void go_to(reader *r, int64_t to)
-{
-    if (to >= r->at && to <= r->at + (r->limit - r->buf)) {
-        r->p = r->buf + (to - r->at);
-    } else {
-        r->at = to;
-        r->p = r->limit = r->buf;
-    }
-}
-
-static void set_part(reader *r, const iip_jp2_part *part)
-{
-    r->part = part;
-    if (part) {
-        r->end = part->at + part->len;
-        r->at = part->data;
-        r->p = r->limit = r->buf;
-    }
-}
-
-static iip_status open_reader(reader *r, jpip_tile *t)
-{
-    const int32_t first = t->h->first[t->tile];
-
-    *r = (reader){.t = t, .buf = malloc(BUFFER)};
-    if (!r->buf)
-        return iip_fail(t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for packets");
-    set_part(r, first < 0 ? NULL : &t->h->part[first]);
-    return IIP_OK;
-}
-
-static void next_part(reader *r)
-{
-    set_part(r, r->part->next < 0 ? NULL : &r->t->h->part[r->part->next]);
-    r->number++;
-}
-
-/* The next byte of the part, -1 at its end. */
-static int next_byte(reader *r)
-{
-    if (r->p == r->limit) {
-        const int64_t at = place(r), left = r->end - at;
-        const size_t n = left < (int64_t)BUFFER ? (size_t)left : BUFFER;
-
-        if (left <= 0 || iip_jp2_bytes(r->t->f, r->buf, n, at, r->t->e) != IIP_OK)
-            return -1;
-        r->t->read += (int64_t)n;
-        r->at = at;
-        r->p = r->buf;
-        r->limit = r->buf + n;
-    }
-    return *r->p++;
-}
-
-/* Takes the marker if it stands there, with the bytes of its segment. */
-static int skip_marker(reader *r, unsigned low, int rest)
-{
-    const int64_t at = place(r);
-
-    if (next_byte(r) == 0xff && next_byte(r) == (int)low && r->end - place(r) >= rest) {
-        go_to(r, place(r) + rest);
-        return 1;
-    }
-    go_to(r, at);
-    return 0;
-}
-
-static int skip_sop(reader *r)
-{
-    return r->t->coding[0].marked & IIP_JP2_SOP && skip_marker(r, 0x91, 4);
-}
-
-/* --- by lengths --------------------------------------------------------------------------------------------------- */
+    int64_t from, end[TRIED]; /* from: what had been read before */
+    int n;
+} trial;
 
 typedef struct {
     jpip_tile *t;
@@ -113,6 +28,8 @@ typedef struct {
     const unsigned char *v, *end;
     jpip_put *put;
     void *ctx;
+    trial trial;
+    int count; /* of packets that were compared */
 } measured;
 
 /* 0: not a length that a packet can have. */
@@ -195,18 +112,46 @@ static iip_status one_length(void *ctx, uint32_t precinct, int c, int res, int l
     if (m->t->e->status)
         return m->t->e->status;
     go_to(&m->r, at + found.len);
+    if (m->count < m->trial.n && m->trial.end[m->count++] != at + found.len)
+        return IIP_E_FEATURE;
     found.len -= found.at - at;
     return found.len < 1 ? iip_jp2_damaged(m->t->e, "a packet without a header")
                          : m->put(m->ctx, precinct, res, layer, &found);
 }
 
+static iip_status note(void *ctx, uint32_t precinct, int res, int layer, const jpip_found *found)
+{
+    trial *k = ctx;
+
+    k->end[k->n++] = found->at + found->len;
+    return k->n == TRIED || k->t->read - k->from > TRIED_BYTES ? IIP_E_ABORTED : IIP_OK;
+}
+
+/* Lengths that lie and come out even all the same are found out by the first packets, if at all. Headers that cannot be
+ * understood prove nothing. */
+static iip_status try_headers(trial *k)
+{
+    const iip_status rv = jpip_by_headers(k->t, note, k);
+
+    if (rv == IIP_E_FORMAT) {
+        k->n = 0;
+        k->t->e->status = IIP_OK;
+        return IIP_OK;
+    }
+    if (rv == IIP_E_CORRUPT)
+        k->t->e->status = IIP_OK;
+    return rv == IIP_E_CORRUPT ? IIP_E_FEATURE : rv;
+}
+
 iip_status jpip_by_lengths(jpip_tile *t, jpip_put *put, void *ctx)
 {
-    measured m = {.t = t, .put = put, .ctx = ctx};
+    measured m = {.t = t, .put = put, .ctx = ctx, .trial = {.t = t, .from = t->read}};
     iip_status rv;
 
     if (!agree(t))
         return IIP_E_FEATURE;
+    if (t->tile == 0 && (rv = try_headers(&m.trial)) != IIP_OK)
+        return rv;
     if (open_reader(&m.r, t) != IIP_OK)
         return t->e->status;
     m.v = t->lengths.p + t->part[0].at;

@@ -17,7 +17,7 @@ SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQual
           "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
           "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
           "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2",
-          "JPIPLinkRoot": "{data}", "IIPStateDir": "run/state", "JPIPSessions": "shmcb:jpip(1048576)"}
+          "JPIPLinkRoot": "{data}", "IIPStateDir": "state", "JPIPSessions": "shmcb:jpip(1048576)"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],

@@ -546,6 +546,38 @@ static void lies(void **state)
     free(b.p);
 }
 
+/* Lengths changed against each other, so that their sum stays. */
+static void even_lies(void **state)
+{
+    static const recipe k = {"lies", 203, 151, RGB, .plt = 1, .order = OPJ_RPCL, .precinct = 64, .rate = {20, 5}};
+    bytes b = stream_of(&k);
+    const size_t plt = find_marker(b, 0, 0xff58);
+    int tried = 0;
+    indexed good;
+
+    index_of(&good, b, k.name);
+    for (size_t i = plt + 5; i < plt + 40; i++) {
+        bytes bad = {malloc(b.n), b.n};
+        indexed t;
+
+        if ((b.p[i] | b.p[i + 1] | b.p[i - 1]) & 128 || b.p[i] == b.p[i + 1]) { /* of two bytes */
+            free(bad.p);
+            continue;
+        }
+        memcpy(bad.p, b.p, b.n);
+        bad.p[i] = b.p[i + 1];
+        bad.p[i + 1] = b.p[i];
+        index_of(&t, bad, k.name);
+        same_bins(&good, &t, k.name);
+        over(&t);
+        free(bad.p);
+        tried++;
+    }
+    assert_true(tried > 5);
+    over(&good);
+    free(b.p);
+}
+
 /* Bytes changed: any status, no harm. */
 static void damage(void **state)
 {
@@ -641,6 +673,7 @@ int main(void)
         cmocka_unit_test(packed_headers),
         cmocka_unit_test(cut),
         cmocka_unit_test(lies),
+        cmocka_unit_test(even_lies),
         cmocka_unit_test(damage),
         cmocka_unit_test(high_throughput),
     };
