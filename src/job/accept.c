@@ -5,9 +5,13 @@
 #include "render.h"
 #include "transfer.h"
 #include <jansson.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <apr_strings.h>
 
@@ -50,6 +54,8 @@ static int take_head(void *ctx, const void *data, size_t n)
     head_taker *h = ctx;
     const size_t most = h->j->operation == JOB_RASTERIZE ? (size_t)h->place->max_source : MOST_HEAD;
 
+    if (n == 0)
+        return 0;
     if (n > most - h->have)
         n = most - h->have;
     if (h->have + n > h->room) {
@@ -64,7 +70,7 @@ static int take_head(void *ctx, const void *data, size_t n)
     memcpy(h->data + h->have, data, n);
     h->have += n;
     if (h->j->operation == JOB_RASTERIZE)
-        return h->have == most ? -1 : 0;
+        return 0; /* who calls counts */
     if (h->have >= h->next || h->have == most) {
         h->next = 2 * h->have;
         look_at(h, 0);
@@ -164,19 +170,98 @@ static iip_status write_file(iip_sink *sink, const void *data, size_t n, iip_err
     return IIP_OK;
 }
 
+/* Those that were made last: of one size, format and text there are many in a row. */
+#define MOST_KEPT    16
+#define LARGE_KEPT   (1 << 20) /* bytes; larger ones are made anew */
+#define MOST_AT_ONCE 4000000   /* pixels */
+
+static struct {
+    char *key;
+    int fd;
+    int64_t size;
+} kept[MOST_KEPT];
+static int next_kept;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER, heavy_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *kept_key(const job_t *j, const job_place *place, int64_t w, int64_t h, const char *text, int file,
+                            apr_pool_t *p)
+{
+    struct stat st = {0};
+
+    if (file && stat(place->placeholder_file, &st) != 0)
+        return NULL;
+    return apr_psprintf(
+        p, "%" PRId64 " %" PRId64 " %d %d %d %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %s", w, h,
+        (int)j->format, j->quality, place->quality[j->format], place->placeholder_ground, place->placeholder_ink,
+        (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec, (int64_t)st.st_size,
+        file   ? place->placeholder_file
+        : text ? text
+               : "");
+}
+
+/* A descriptor of the caller's own; -1. */
+static int find_kept(const char *key, int64_t *size)
+{
+    int fd = -1;
+
+    pthread_mutex_lock(&kept_lock);
+    for (int i = 0; key && i < MOST_KEPT; i++)
+        if (kept[i].key && strcmp(kept[i].key, key) == 0) {
+            fd = fcntl(kept[i].fd, F_DUPFD_CLOEXEC, 0);
+            *size = kept[i].size;
+        }
+    pthread_mutex_unlock(&kept_lock);
+    return fd;
+}
+
+static void keep_one(const char *key, int fd, int64_t size)
+{
+    char *copy = key && size <= LARGE_KEPT ? strdup(key) : NULL;
+    int own = copy ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (own < 0) {
+        free(copy);
+        return;
+    }
+    pthread_mutex_lock(&kept_lock);
+    if (kept[next_kept].key) {
+        free(kept[next_kept].key);
+        close(kept[next_kept].fd);
+    }
+    kept[next_kept].key = copy;
+    kept[next_kept].fd = own;
+    kept[next_kept].size = size;
+    next_kept = (next_kept + 1) % MOST_KEPT;
+    pthread_mutex_unlock(&kept_lock);
+}
+
 job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w, int64_t h, const char *text, int *fd,
                               int64_t *size, apr_pool_t *p, job_error *e)
 {
     const iip_enc_opts opts = {.quality = -1};
-    file_sink k = {{write_file}, memfd_create("iip-placeholder", MFD_CLOEXEC), 0};
+    const int file = place->placeholder_file && text == place->placeholder_text;
+    const char *key = kept_key(j, place, w, h, text, file, p);
+    file_sink k = {{write_file}, -1, 0};
+    iip_budget b = {.limit = SIZE_MAX};
+    apr_pool_t *own_pool;
     job_t own = *j;
-    iip_raster px;
+    iip_stage_t *top;
     job_code rv;
+    /* Formats that are held as a whole: one large one at a time in a process */
+    const int heavy = iip_encoder_find(j->format)->whole && w * h > MOST_AT_ONCE;
 
-    if (k.fd < 0)
+    if ((*fd = find_kept(key, size)) >= 0)
+        return JOB_OK;
+    if ((k.fd = memfd_create("iip-placeholder", MFD_CLOEXEC)) < 0)
         return job_fail(e, JOB_E_STORE, 1, "no memory for a placeholder");
+    if (apr_pool_create(&own_pool, p) != APR_SUCCESS) {
+        close(k.fd);
+        return job_fail(e, JOB_E_STORE, 1, "no memory for a placeholder");
+    }
     own.background = -1;
-    if (place->placeholder_file && text == place->placeholder_text) {
+    if (heavy)
+        pthread_mutex_lock(&heavy_lock);
+    if (file) {
         const job_url from = {.path = place->placeholder_file};
         job_place here = *place;
         iip_source_t *s;
@@ -189,18 +274,23 @@ job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w,
         own.enlarge = 1;
         own.rotate = 0;
         own.sharpen = 0;
+        own.metadata = JOB_METADATA_NONE;
         own.gravity = (job_gravity){0.5, 0.5, 0, 0};
-        rv = job_open_source(&from, &here, &s, p, e) == JOB_OK
-                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, p, e)
+        rv = job_open_source(&from, &here, &s, own_pool, e) == JOB_OK
+                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, own_pool, e)
                  : e->code;
-    } else if ((rv = job_placeholder(w, h, (int)place->placeholder_ground, (int)place->placeholder_ink, text, &px, p,
-                                     e)) == JOB_OK) {
-        rv = job_write(&own, place, &px, &opts, -1, &k.sink, p, e);
+    } else {
+        top = job_placeholder(w, h, (int)place->placeholder_ground, (int)place->placeholder_ink, text, own_pool);
+        rv = top ? job_write(&own, place, top, &opts, -1, &b, &k.sink, own_pool, e) : JOB_E_STORE;
     }
+    apr_pool_destroy(own_pool); /* not held while it is sent */
+    if (heavy)
+        pthread_mutex_unlock(&heavy_lock);
     if (rv != JOB_OK) {
         close(k.fd);
         return job_fail(e, JOB_E_STORE, 1, "the placeholder cannot be made");
     }
+    keep_one(key, k.fd, k.size);
     *fd = k.fd;
     *size = k.size;
     return JOB_OK;

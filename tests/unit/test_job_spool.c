@@ -7,6 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <apr_general.h>
@@ -15,6 +17,7 @@
 
 #ifdef IIP_HAVE_JOBS
 #include "job/accept.h"
+#include "job/render.h"
 #include "job/run.h"
 
 #define PLACE "build/tmp/job_spool"
@@ -276,12 +279,66 @@ static void test_too_long(void **state)
     assert_int_equal(in_folder("tmp"), 0);
 }
 
+#ifndef IIP_ASAN
+static void set_limit(size_t more)
+{
+    struct rlimit l;
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    if (fscanf(f, "%ld", &pages) != 1)
+        _exit(3);
+    fclose(f);
+    l.rlim_cur = l.rlim_max = (rlim_t)pages * 4096 + more;
+    setrlimit(RLIMIT_AS, &l);
+}
+
+/* A placeholder as large as one may be takes no memory to speak of; small ones are made once */
+static void test_placeholders(void **state)
+{
+    job_t j = {.format = IIP_FMT_PNG, .quality = -1, .background = -1};
+    struct stat a, b;
+    int64_t size, again;
+    job_error e = {0};
+    int fd, other;
+
+    place.placeholder_text = "Image being processed";
+    fflush(NULL);
+    if (fork() == 0) {
+        set_limit(32 << 20);
+        _exit(job_keep_placeholder(&j, &place, 16384, 6000, place.placeholder_text, &fd, &size, pool, &e) != JOB_OK ||
+              size < 1000);
+    }
+    assert_true(wait(&fd) > 0);
+    assert_int_equal(fd, 0);
+    assert_int_equal(job_keep_placeholder(&j, &place, 100, 50, "one", &fd, &size, pool, &e), JOB_OK);
+    assert_int_equal(job_keep_placeholder(&j, &place, 100, 50, "one", &other, &again, pool, &e), JOB_OK);
+    assert_true(fd != other && size == again && fstat(fd, &a) == 0 && fstat(other, &b) == 0);
+    assert_true(a.st_ino == b.st_ino && a.st_size == size);
+    close(other);
+    assert_int_equal(job_keep_placeholder(&j, &place, 100, 50, "two", &other, &again, pool, &e), JOB_OK);
+    assert_true(fstat(other, &b) == 0 && a.st_ino != b.st_ino);
+    close(other);
+    close(fd);
+    for (int i = 0; i < 40; i++) { /* more than are kept, and the descriptors stay few */
+        assert_int_equal(job_keep_placeholder(&j, &place, 100 + i, 50, "x", &fd, &size, pool, &e), JOB_OK);
+        close(fd);
+    }
+    assert_in_range(dup(0), 3, 60);
+    place.placeholder_text = NULL;
+}
+#else
+static void test_placeholders(void **state)
+{
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callback_kept), cmocka_unit_test(test_cancel),    cmocka_unit_test(test_retry),
-        cmocka_unit_test(test_key_in_batch),  cmocka_unit_test(test_key_waits), cmocka_unit_test(test_key_race),
-        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_callback_kept), cmocka_unit_test(test_cancel),       cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_key_in_batch),  cmocka_unit_test(test_key_waits),    cmocka_unit_test(test_key_race),
+        cmocka_unit_test(test_too_long),      cmocka_unit_test(test_placeholders),
     };
 
     return cmocka_run_group_tests_name("job_spool", tests, set_up, tear_down);
