@@ -158,8 +158,7 @@ def test_objects(iip):
                                                      "Colorspace,0-3,0:0 0 3 3 0 1 2"]
     r = iip("FIF=v.tif&OBJ=Max-size&OBJ=foo%09bar&OBJ=Tile-size&OBJ=baz")
     assert r.status == 200 and lines(r) == ["Max-size:2000 1500", "Tile-size:256 256", "Error/11:3 2 foo?bar"]
-    r = iip("OBJ=IIP-server&OBJ=Max-size")
-    assert lines(r) == ["IIP-server:3.65", "Error/12:1 3 Max-size"]
+    assert lines(iip("OBJ=IIP-server&OBJ=Max-size")) == ["IIP-server:3.65", "Error/12:1 3 Max-size"]
     assert iip("FIF=v.tif&OBJ=IIP,1.0").body == b""
     assert lines(iip("FIF=u16.tif&OBJ=Bits-per-channel&OBJ=Min-Max-sample-values&OBJ=Colorspace")) == [
         "Bits-per-channel:16", "Min-Max-sample-values: 0  65535", "Colorspace,0-3,0:0 0 1 1 0"]
