@@ -7,8 +7,12 @@
 #include <string.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <apr_general.h>
@@ -17,6 +21,7 @@
 
 #ifdef IIP_HAVE_JOBS
 #include "job/accept.h"
+#include "job/confine.h"
 #include "job/render.h"
 #include "job/run.h"
 
@@ -279,6 +284,34 @@ static void test_too_long(void **state)
     assert_int_equal(in_folder("tmp"), 0);
 }
 
+/* What the process of a picture may not do; reading it may */
+static void test_confined(void **state)
+{
+    int status;
+
+    fflush(NULL);
+    if (fork() == 0) {
+        const int parent = getppid(), out = open(PLACE "/own", O_RDWR | O_CREAT, 0600);
+        int bad = 0, fd;
+
+        if (job_confine(10, 0, 1 << 20, parent) != 0)
+            _exit(99);
+        job_no_network();
+        bad |= (socket(AF_INET, SOCK_STREAM, 0) >= 0) << 0;
+        bad |= (kill(parent, 0) == 0 || syscall(SYS_tgkill, parent, parent, 0) == 0) << 1;
+        bad |= (open(PLACE "/own", O_WRONLY) >= 0 || open(PLACE "/own", O_RDONLY | O_TRUNC) >= 0) << 2;
+        bad |= (open(PLACE "/new", O_RDWR | O_CREAT, 0600) >= 0 || creat(PLACE "/new", 0600) >= 0) << 3;
+        bad |= (unlink(PLACE "/in/a.png") == 0 || rename(PLACE "/own", PLACE "/x") == 0) << 4;
+        bad |= (mkdir(PLACE "/y", 0700) == 0 || symlink("a", PLACE "/z") == 0 || chmod(PLACE "/own", 0) == 0) << 5;
+        bad |= (execl("/bin/true", "true", NULL) == 0) << 6;
+        fd = open(PLACE "/in/a.png", O_RDONLY | O_CLOEXEC);
+        bad |= (fd < 0 || fd > 63 || write(out, "x", 1) != 1) << 7;
+        _exit(bad);
+    }
+    assert_true(wait(&status) > 0);
+    assert_int_equal(status, 0);
+}
+
 #ifndef IIP_ASAN
 static void set_limit(size_t more)
 {
@@ -338,7 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_callback_kept), cmocka_unit_test(test_cancel),       cmocka_unit_test(test_retry),
         cmocka_unit_test(test_key_in_batch),  cmocka_unit_test(test_key_waits),    cmocka_unit_test(test_key_race),
-        cmocka_unit_test(test_too_long),      cmocka_unit_test(test_placeholders),
+        cmocka_unit_test(test_too_long),      cmocka_unit_test(test_placeholders), cmocka_unit_test(test_confined),
     };
 
     return cmocka_run_group_tests_name("job_spool", tests, set_up, tear_down);
