@@ -136,6 +136,7 @@ fuzz:
 
 bench: all
 	$(PYTHON) tests/bench/bench.py
+	$(PYTHON) tests/bench/sources.py
 
 # The README's generated parts: directive table, bench figures
 readme: $(BUILD)/iip
