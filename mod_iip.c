@@ -2,7 +2,7 @@
  * mod_iip: images of any size as IIIF, out of httpd. The table of contents of the module: its record, hooks and
  * directives. Directives are rows of src/settings.h, the flow of a request is src/httpd/handler.c, all behind it is
  * src/serve.c. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 
 /* Where a directive may stand, by the scope letters of settings.h */
 #define WHERE_S RSRC_CONF /* and main server only: config.c sees to it */
@@ -43,6 +43,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_translate_name(iipd_pre_translate_name, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(iipd_translate_name, mappers, NULL, APR_HOOK_LAST);
     ap_hook_fixups(iipd_fixups, NULL, core, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(iipd_jpip_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(iipd_handler, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(iipd_job_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(iipd_insert_error_filter, NULL, NULL, APR_HOOK_MIDDLE);

@@ -108,7 +108,7 @@ typedef enum {
     IIP_OP_GAMMA, /* {g}: max(v, 0)^g */
     IIP_OP_LOG,   /* ln(1 + 255 max(v, 0)) / ln 256 */
     IIP_OP_INVERT,   /* 1 - v */
-    IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB */
+    IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB; {-1}: not so */
     IIP_OP_CONVOLVE, /* {n, k...}: n x n weights, n = 3 or 5 or 1, row by row; divided by their sum where above 0 */
     IIP_OP_CONTRAST, /* {c}: v times c; then all becomes 8 bits */
     IIP_OP_GRAY,     /* RGB to its grey */

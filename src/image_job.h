@@ -5,11 +5,13 @@
 #include "serve.h"
 #include "cache/cells.h"
 #include "gate.h"
+#include "jpip/index.h"
 #include <apr_siphash.h>
 
 struct iip_server {
     iip_cache_t *info, *cell, *output, *colour, *histogram, *mark;
     iip_readers_t *readers;
+    jpip_indexes *indexes;
     iip_gate gate;
     size_t cell_budget;
     unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */

@@ -8,6 +8,7 @@
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
 #include "image_job.h"
+#include "codec/jp2.h"
 #include <math.h>
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
 #define MARK_BUDGET   (34 << 20) /* of watermarks: an eighth is the largest */
 #define MOST_XMP      (1 << 20)
+#define INDEX_BUDGET  ((size_t)64 << 20) /* bytes of packet indexes in memory; of mapped ones eight times as many */
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
@@ -33,8 +35,17 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
+    sv->indexes = jpip_indexes_create(set->state_dir, set->jpip_index_age, INDEX_BUDGET, p);
+    iip_jp2_indexes(sv->indexes, -1);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
-    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers ? sv : NULL;
+    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers && sv->indexes
+               ? sv
+               : NULL;
+}
+
+jpip_indexes *iip_server_indexes(iip_server_t *sv)
+{
+    return sv->indexes;
 }
 
 void iip_server_destroy(iip_server_t *sv)
@@ -46,6 +57,8 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->histogram);
     iip_cache_clear(sv->mark);
     iip_readers_clear(sv->readers);
+    iip_jp2_indexes(NULL, -1);
+    jpip_indexes_clear(sv->indexes);
     iip_gate_destroy(&sv->gate);
 }
 

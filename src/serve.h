@@ -6,12 +6,15 @@
 #include "cache/cache.h"
 
 typedef struct iip_server iip_server_t; /* per child: caches, readers, gate, counters */
+struct jpip_indexes;
 
 /* p: a pool with a locked allocator that lives as long as the child (architecture 3.1). set is effective. NULL if
  * memory is out. */
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p);
 /* No other thread is left: tests, tool, threaded MPMs. Frees all that malloc gave. */
 void iip_server_destroy(iip_server_t *sv);
+/* Its packet indexes (jpip/index.h). */
+struct jpip_indexes *iip_server_indexes(iip_server_t *sv);
 
 /* The header of the picture, upright; *info lives while *hold is held (release it). name -> source is done by the
  * caller. After IIP_OK what s names has been read through s's own root under s's identity, now or earlier in this

@@ -41,6 +41,7 @@ enum {
     KIND_NETS,
     KIND_WORDS,
     KIND_TIMES,
+    KIND_PATHS,
     KIND_KEYS,
     KIND_PRESET
 };
@@ -634,6 +635,20 @@ static const char *set_words(void *member, const words *w)
     return NULL;
 }
 
+static const char *set_paths(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        if (*w->argv[i] != '/' || !header_safe(w->argv[i]))
+            return apr_pstrcat(w->p, w->d->name, " takes absolute paths, or none", NULL);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
 static const char *set_nets(void *member, const words *w)
 {
     apr_ipsubnet_t **nets = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *nets);
@@ -696,7 +711,7 @@ static setter *const setters[] = {
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
     [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
     [KIND_NOTICE] = set_notice, [KIND_WORDS] = set_words,       [KIND_TIMES] = set_times,
-    [KIND_KEYS] = set_keys,     [KIND_PRESET] = set_preset,
+    [KIND_KEYS] = set_keys,     [KIND_PRESET] = set_preset,     [KIND_PATHS] = set_paths,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

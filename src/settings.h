@@ -124,7 +124,13 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "only presets are answered")                                                                                     \
     X(IIPThumbPreset, thumb_presets, PRESET, D, "", N, "name options",                                                 \
       "options of thumbnails by a name, `/` between them; a place that has some of its own has no others")             \
-    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")
+    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")          \
+    X(JPIPTimeout, jpip_timeout, TIME, D, "300s", N, "time", "a JPIP channel that is idle for so long is closed")      \
+    X(JPIPMaxResponse, jpip_max_response, NUMBER, D, "64M", N, "bytes",                                                \
+      "longest JPIP answer; the client asks again for the rest")                                                       \
+    X(JPIPLinkRoot, jpip_link_root, PATHS, D, "", N, "path ...",                                                       \
+      "folders, beside the one of IIPRoot, that absolute links in JPX files may lead to; \"none\" takes all back")     \
+    X(JPIPRaw, jpip_raw, FLAG, D, "Off", N, "On|Off", "JPIP answers `type=raw` with the file as it lies")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
     X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \
@@ -139,7 +145,15 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPJobMaxQueue, job_max_queue, NUMBER, S, "100000", N, "n", "jobs that may wait; more get 503")                  \
     X(IIPJobTimeout, job_timeout, TIME, S, "120s", N, "time", "of a job, on the clock and of computing")               \
     X(IIPJobMemory, job_memory, NUMBER, S, "1G", N, "bytes", "a job's decoding may use")                               \
-    X(IIPJobKeep, job_keep, TIMES, S, "1d 7d", N, "done failed", "how long the records of jobs are kept")
+    X(IIPJobKeep, job_keep, TIMES, S, "1d 7d", N, "done failed", "how long the records of jobs are kept")              \
+    X(JPIPSessions, jpip_sessions, TEXT, S, "", N, "provider[:args]",                                                  \
+      "where JPIP channels are kept, as in SSLSessionCache: shmcb, redis or memcache; default: 16 MB of shared "       \
+      "memory, `shmcb:jpip-sessions(16777216)` below httpd's runtime directory")                                       \
+    X(IIPStateDir, state_dir, TEXT, S, "", N, "path",                                                                  \
+      "folder for what outlives a child: packet indexes of JPEG 2000 files; made at the start, default `iip` in "      \
+      "httpd's runtime directory")                                                                                     \
+    X(JPIPIndexAge, jpip_index_age, TIME, S, "30d", N, "time",                                                         \
+      "packet indexes not used for so long are removed, 0 = never")
 
 /* Of the job service (spec/imgserve.md section 11): kept apart, so that places without jobs carry one pointer. */
 #define IIP_JOB_SETTINGS(X)                                                                                            \
@@ -205,6 +219,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_NOTICE                                    const char * /* UTF-8 */
 #define IIP_C_URL                                       const char * /* http(s), no trailing slash */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
+#define IIP_C_PATHS                                     const char *const *     /* absolute; likewise */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */
 #define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;
 

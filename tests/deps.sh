@@ -13,6 +13,8 @@ demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 check="libcmocka-dev python3-pytest python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs gdal-bin liblcms2-utils \
 libopenjp2-tools grokj2k-tools libavif-bin libheif-examples libjxl-tools libimage-exiftool-perl poppler-utils \
 valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev vsftpd python3-pyftpdlib"
+# JPIP: pictures, and the other stores of channels
+check="$check memcached redis-server"
 
 case $1 in
 demo) wanted="$build $demo" ;;

@@ -64,7 +64,7 @@ if rows=$("$build/iip" -D) && [ -n "$rows" ]; then
         grep -qE "^[# ]*$d\b" conf/iip.conf || echo "$d"
     done | rule "every directive is in conf/iip.conf"
     known=$(printf '%s\n' "$rows" | sed 's/^| `\([A-Za-z]*\)`.*/\1/')
-    cat conf/iip.conf conf/examples/*.conf | sed -n 's/^[# ]*\(II[IP][PF][A-Z][A-Za-z]*\) .*/\1/p' | sort -u | while read -r d; do
+    cat conf/iip.conf conf/examples/*.conf | sed -n 's/^[# ]*\(II[IP][PF][A-Z][A-Za-z]*\|JPIP[A-Z][A-Za-z]*\) .*/\1/p' | sort -u | while read -r d; do
         printf '%s\n' "$known" | grep -qx "$d" || echo "$d"
     done | rule "conf/ names no directive that is not there"
 else

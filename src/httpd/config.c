@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * httpd's configuration calls over the settings list: a place's record is iip_settings, the server's
  * iip_server_settings. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 #include "job/place.h"
 #include <string.h>
 #include <apr_fnmatch.h>
 #include <apr_strings.h>
 
 /* While the configuration is read; reset in pre_config */
-static iip_root *roots, **last_root;
+static iip_root *roots, **last_root, *link_roots;
 static unsigned root_count;
 static apr_array_header_t *warnings;
 
@@ -16,15 +16,21 @@ int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     roots = NULL;
     last_root = &roots;
+    link_roots = NULL;
     root_count = 0;
     warnings = apr_array_make(pconf, 4, sizeof(const char *));
     iip_settings_init(pconf);
-    return OK;
+    return iipd_channels_pre_config(pconf);
 }
 
 iip_root *iipd_roots(void)
 {
     return roots;
+}
+
+iip_root *iipd_link_roots(void)
+{
+    return link_roots;
 }
 
 apr_array_header_t *iipd_warnings(void)
@@ -123,6 +129,26 @@ static int is_job(const iip_directive *d)
     return 0;
 }
 
+/* Each folder once, however often it is named. */
+static void add_link_roots(cmd_parms *cmd, const iip_settings *conf)
+{
+    for (const char *const *path = conf->jpip_link_root; path && *path; path++) {
+        iip_root *root = link_roots;
+
+        while (root && strcmp(root->path, *path))
+            root = root->next;
+        if (root)
+            continue;
+        root = apr_pcalloc(cmd->pool, sizeof *root);
+        root->path = *path;
+        root->directive = "JPIPLinkRoot";
+        root->fd = -1;
+        root->number = ++root_count;
+        root->next = link_roots;
+        link_roots = root;
+    }
+}
+
 const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     const iip_directive *d = cmd->info;
@@ -146,6 +172,8 @@ const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
         bad = iip_setting_set(conf, d, argc, path ? &path : (const char *const *)argv, htaccess, cmd->pool);
     if (!bad && d->scope == 'L')
         bad = add_root(cmd, (const iip_root **)((char *)conf + d->at));
+    if (!bad && d->scope == 'D' && !is_job(d))
+        add_link_roots(cmd, conf);
     if (bad == iip_setting_unbuilt) {
         if (!htaccess)
             iipd_warn(apr_psprintf(cmd->pool, "%s %s (%s:%d): %s", d->name, argv[0], cmd->directive->filename,

@@ -90,6 +90,10 @@ static int read_body(request_rec *r, int64_t most, const char **text, size_t *le
                 room *= 2;
             }
         }
+    else
+        got = 0;
+    if (got < 0)
+        return HTTP_BAD_REQUEST; /* it broke off */
     *text = body;
     *length = n;
     return OK;

@@ -348,8 +348,6 @@ iip_status iipd_watermark(iipd_request *q)
     return iip_fail(&q->e, IIP_E_IO, why.apr, "IIPWatermark %s: %s", mark->path, why.detail);
 }
 
-/* ---- the two ways ---- */
-
 static int is_dot_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -377,6 +375,24 @@ static const char *written(request_rec *r, const char *raw, const char *prefix)
                ? path + n
                : NULL;
 }
+
+int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file)
+{
+    apr_pool_t *p = q->r->pool;
+    request_rec *sub;
+    int rc;
+
+    *file = NULL;
+    if (!iip_path_good(name))
+        return OK;
+    rc = look_up(q, path_of_file(iip_path_slashes(folder, strlen(folder), p), name, "", p), &sub);
+    if (rc == OK && sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) &&
+        !is_dot_file(sub->filename))
+        *file = sub->filename;
+    return rc;
+}
+
+/* ---- the two ways ---- */
 
 static int resolve_rooted(iipd_request *q)
 {
@@ -484,7 +500,7 @@ int iipd_resolve(iipd_request *q)
     q->in.set = &q->set;
     if (!q->set.root && iipd_is_form(q) && !may_read_form(q))
         return DECLINED;
-    if (iipd_read_query(q) != IIP_OK)
+    if (!q->in.query && iipd_read_query(q) != IIP_OK)
         return OK;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
     q->in.id = iipd_given_id(q);

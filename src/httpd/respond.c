@@ -246,18 +246,9 @@ int iipd_send_error(iipd_request *q)
 
 /* ---- streams ---- */
 
-#define PIECE 65536
+#define PIECE (65536 + 64) /* a JPIP answer with len=65536 and its end leave whole */
 
-typedef struct {
-    iip_sink sink;
-    request_rec *r;
-    apr_bucket_brigade *bb;
-    char *piece;
-    size_t n;
-    int begun; /* the header has gone */
-} stream;
-
-static iip_status stream_flush(stream *k, iip_error *e)
+static iip_status stream_flush(iipd_stream *k, iip_error *e)
 {
     apr_status_t rv;
 
@@ -274,7 +265,7 @@ static iip_status stream_flush(stream *k, iip_error *e)
 
 static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
 {
-    stream *k = (stream *)sink;
+    iipd_stream *k = (iipd_stream *)sink;
     iip_status rv;
 
     while (n) {
@@ -294,9 +285,24 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
     return IIP_OK;
 }
 
+void iipd_stream_begin(iipd_stream *k, request_rec *r)
+{
+    *k = (iipd_stream){{stream_write}, r, brigade(r), NULL, 0, 0};
+}
+
+void iipd_stream_end(iipd_stream *k)
+{
+    if (k->n)
+        APR_BRIGADE_INSERT_TAIL(k->bb, apr_bucket_heap_create(k->piece, k->n, free, k->bb->bucket_alloc));
+    else
+        free(k->piece);
+    k->piece = NULL;
+    pass(k->r, k->bb);
+}
+
 /* The client has half a picture and must see that: no last chunk, no next request on this connection; HTTP/2 resets the
  * stream. HTTP/1.0 knows the end of an answer by the end of the connection alone: there only a reset tells. */
-static void stream_cut(stream *k)
+void iipd_stream_cut(iipd_stream *k)
 {
     request_rec *r = k->r;
     conn_rec *c = r->connection;
@@ -316,9 +322,10 @@ static void stream_cut(stream *k)
 
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
 {
-    stream k = {{stream_write}, q->r, brigade(q->r), NULL, 0, 0};
+    iipd_stream k;
     iip_status rv;
 
+    iipd_stream_begin(&k, q->r);
     apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
     rv = iip_serve_stream(sv, &q->rq, q->info, q->src, &q->lim, b, q->r->pool, &k.sink, &q->e);
     if (rv == IIP_OK && k.n)
@@ -327,7 +334,7 @@ iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
         pass(q->r, k.bb);
     } else if (k.begun) {
         iipd_log_error(q);
-        stream_cut(&k);
+        iipd_stream_cut(&k);
         iip_refuse(&q->e, IIP_OK, NULL);
     }
     free(k.piece);

@@ -5,15 +5,19 @@
 #include "render.h"
 #include "transfer.h"
 #include <jansson.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <apr_strings.h>
 
 #define MOST_HEAD    (256 << 10)
 #define SLOW_SECONDS 30
-#define SLOW_TRIES   50 /* of a twentieth of a second: for the reply of the one who has the key */
+#define KEY_SECONDS  35 /* for the reply of the one who has the key, and may be in its slow phase */
 
 /* --- the head of the source --- */
 
@@ -50,6 +54,8 @@ static int take_head(void *ctx, const void *data, size_t n)
     head_taker *h = ctx;
     const size_t most = h->j->operation == JOB_RASTERIZE ? (size_t)h->place->max_source : MOST_HEAD;
 
+    if (n == 0)
+        return 0;
     if (n > most - h->have)
         n = most - h->have;
     if (h->have + n > h->room) {
@@ -64,7 +70,7 @@ static int take_head(void *ctx, const void *data, size_t n)
     memcpy(h->data + h->have, data, n);
     h->have += n;
     if (h->j->operation == JOB_RASTERIZE)
-        return h->have == most ? -1 : 0;
+        return 0; /* who calls counts */
     if (h->have >= h->next || h->have == most) {
         h->next = 2 * h->have;
         look_at(h, 0);
@@ -164,19 +170,98 @@ static iip_status write_file(iip_sink *sink, const void *data, size_t n, iip_err
     return IIP_OK;
 }
 
+/* Those that were made last: of one size, format and text there are many in a row. */
+#define MOST_KEPT    16
+#define LARGE_KEPT   (1 << 20) /* bytes; larger ones are made anew */
+#define MOST_AT_ONCE 4000000   /* pixels */
+
+static struct {
+    char *key;
+    int fd;
+    int64_t size;
+} kept[MOST_KEPT];
+static int next_kept;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER, heavy_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *kept_key(const job_t *j, const job_place *place, int64_t w, int64_t h, const char *text, int file,
+                            apr_pool_t *p)
+{
+    struct stat st = {0};
+
+    if (file && stat(place->placeholder_file, &st) != 0)
+        return NULL;
+    return apr_psprintf(
+        p, "%" PRId64 " %" PRId64 " %d %d %d %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %s", w, h,
+        (int)j->format, j->quality, place->quality[j->format], place->placeholder_ground, place->placeholder_ink,
+        (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec, (int64_t)st.st_size,
+        file   ? place->placeholder_file
+        : text ? text
+               : "");
+}
+
+/* A descriptor of the caller's own; -1. */
+static int find_kept(const char *key, int64_t *size)
+{
+    int fd = -1;
+
+    pthread_mutex_lock(&kept_lock);
+    for (int i = 0; key && i < MOST_KEPT; i++)
+        if (kept[i].key && strcmp(kept[i].key, key) == 0) {
+            fd = fcntl(kept[i].fd, F_DUPFD_CLOEXEC, 0);
+            *size = kept[i].size;
+        }
+    pthread_mutex_unlock(&kept_lock);
+    return fd;
+}
+
+static void keep_one(const char *key, int fd, int64_t size)
+{
+    char *copy = key && size <= LARGE_KEPT ? strdup(key) : NULL;
+    int own = copy ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (own < 0) {
+        free(copy);
+        return;
+    }
+    pthread_mutex_lock(&kept_lock);
+    if (kept[next_kept].key) {
+        free(kept[next_kept].key);
+        close(kept[next_kept].fd);
+    }
+    kept[next_kept].key = copy;
+    kept[next_kept].fd = own;
+    kept[next_kept].size = size;
+    next_kept = (next_kept + 1) % MOST_KEPT;
+    pthread_mutex_unlock(&kept_lock);
+}
+
 job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w, int64_t h, const char *text, int *fd,
                               int64_t *size, apr_pool_t *p, job_error *e)
 {
     const iip_enc_opts opts = {.quality = -1};
-    file_sink k = {{write_file}, memfd_create("iip-placeholder", MFD_CLOEXEC), 0};
+    const int file = place->placeholder_file && text == place->placeholder_text;
+    const char *key = kept_key(j, place, w, h, text, file, p);
+    file_sink k = {{write_file}, -1, 0};
+    iip_budget b = {.limit = SIZE_MAX};
+    apr_pool_t *own_pool;
     job_t own = *j;
-    iip_raster px;
+    iip_stage_t *top;
     job_code rv;
+    /* Formats that are held as a whole: one large one at a time in a process */
+    const int heavy = iip_encoder_find(j->format)->whole && w * h > MOST_AT_ONCE;
 
-    if (k.fd < 0)
+    if ((*fd = find_kept(key, size)) >= 0)
+        return JOB_OK;
+    if ((k.fd = memfd_create("iip-placeholder", MFD_CLOEXEC)) < 0)
         return job_fail(e, JOB_E_STORE, 1, "no memory for a placeholder");
+    if (apr_pool_create(&own_pool, p) != APR_SUCCESS) {
+        close(k.fd);
+        return job_fail(e, JOB_E_STORE, 1, "no memory for a placeholder");
+    }
     own.background = -1;
-    if (place->placeholder_file && text == place->placeholder_text) {
+    if (heavy)
+        pthread_mutex_lock(&heavy_lock);
+    if (file) {
         const job_url from = {.path = place->placeholder_file};
         job_place here = *place;
         iip_source_t *s;
@@ -189,18 +274,23 @@ job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w,
         own.enlarge = 1;
         own.rotate = 0;
         own.sharpen = 0;
+        own.metadata = JOB_METADATA_NONE;
         own.gravity = (job_gravity){0.5, 0.5, 0, 0};
-        rv = job_open_source(&from, &here, &s, p, e) == JOB_OK
-                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, p, e)
+        rv = job_open_source(&from, &here, &s, own_pool, e) == JOB_OK
+                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, own_pool, e)
                  : e->code;
-    } else if ((rv = job_placeholder(w, h, (int)place->placeholder_ground, (int)place->placeholder_ink, text, &px, p,
-                                     e)) == JOB_OK) {
-        rv = job_write(&own, place, &px, &opts, -1, &k.sink, p, e);
+    } else {
+        top = job_placeholder(w, h, (int)place->placeholder_ground, (int)place->placeholder_ink, text, own_pool);
+        rv = top ? job_write(&own, place, top, &opts, -1, &b, &k.sink, own_pool, e) : JOB_E_STORE;
     }
+    apr_pool_destroy(own_pool); /* not held while it is sent */
+    if (heavy)
+        pthread_mutex_unlock(&heavy_lock);
     if (rv != JOB_OK) {
         close(k.fd);
         return job_fail(e, JOB_E_STORE, 1, "the placeholder cannot be made");
     }
+    keep_one(key, k.fd, k.size);
     *fd = k.fd;
     *size = k.size;
     return JOB_OK;
@@ -257,37 +347,66 @@ static json_t *refused(const job_desk *d, const job_error *e, job_reply *kind)
     return o;
 }
 
-/* What the first job with this key was told; NULL: there is none. Who has the key may still be at work. */
-static json_t *first_reply(const job_desk *d, const char *key, apr_pool_t *p)
-{
-    for (int i = 0; i < SLOW_TRIES; i++) {
-        const char *text, *id;
-        job_folder where;
-        job_entry entry;
-        json_error_t why;
-        json_t *o;
-
-        if (job_key_find(d->spool, key, &text, p) != 0)
-            return NULL;
-        o = json_loads(text, 0, &why);
-        id = json_string_value(json_object_get(o, "id"));
-        if (id && job_spool_find(d->spool, id, &where, &entry, p))
-            return o;
-        json_decref(o);
-        apr_sleep(20000);
-    }
-    job_key_drop(d->spool, key); /* its job never came: whoever claimed it was killed */
-    return NULL;
-}
-
 /* --- one job --- */
 
 typedef struct {
     job_entry entry;
     json_t *reply;
     int written; /* waits in tmp/ for the commit of all */
+    int shared;  /* told what one before it in the batch is told */
     const char *key;
+    int held; /* the key is; -1 */
 } one_job;
+
+/* What the job with this key was told; NULL: there is none. */
+static json_t *first_reply(const job_desk *d, const char *key, const char *text, int held, apr_pool_t *p)
+{
+    json_error_t why;
+    json_t *o = json_loads(text, 0, &why);
+    const char *id = json_string_value(json_object_get(o, "id"));
+    job_folder where;
+    job_entry entry;
+    const int there = id && job_spool_find(d->spool, id, &where, &entry, p) != NULL;
+
+    job_key_let_go(d->spool, key, held, !there); /* not there: whoever claimed it was killed */
+    if (there)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* The key for this job, with its reply; or *first, of the job that has it. Before anything is done for this one: its
+ * placeholder would cover the result of the other. */
+static job_code take_key(const job_desk *d, one_job *one, const one_job *earlier, int count, json_t **first,
+                         apr_pool_t *p, job_error *e)
+{
+    const apr_time_t until = apr_time_now() + apr_time_from_sec(KEY_SECONDS);
+
+    *first = NULL;
+    for (int i = 0; i < count; i++) /* of the same batch: it waits for the disk with this one */
+        if (earlier[i].held >= 0 && strcmp(earlier[i].key, one->key) == 0) {
+            *first = json_incref(earlier[i].reply);
+            one->shared = 1;
+            return JOB_OK;
+        }
+    while (apr_time_now() < until) {
+        const char *text;
+        int held, found = job_key_find(d->spool, one->key, &text, &held, p);
+
+        if (found > 0 && (*first = first_reply(d, one->key, text, held, p)) != NULL)
+            return JOB_OK;
+        if (found < 0) {
+            char *reply = json_dumps(one->reply, JSON_COMPACT);
+            const int rv = reply ? job_key_claim(d->spool, one->key, reply, &one->held) : -1;
+
+            free(reply);
+            if (rv != 0)
+                return rv > 0 ? JOB_OK : job_fail(e, JOB_E_BUSY, 1, "the spool cannot be written");
+        }
+        apr_sleep(20000);
+    }
+    return job_fail(e, JOB_E_BUSY, 1, "a job with this key is being accepted");
+}
 
 static int is_full(const job_desk *d)
 {
@@ -315,19 +434,26 @@ static job_code write_job(const job_desk *d, const char *text, const job_t *j, o
     return JOB_OK;
 }
 
-static void take_one(const job_desk *d, const char *text, one_job *one, job_reply *kind, const char **detail,
+/* count: jobs of the batch before this one. */
+static void take_one(const job_desk *d, const char *text, one_job *one, int count, job_reply *kind, const char **detail,
                      apr_pool_t *p)
 {
     job_error e = {0};
     job_t *j = apr_palloc(p, sizeof *j);
-    char *reply;
-    const char *kept;
+    json_t *first;
     job_code rv = job_parse(j, text, strlen(text), d->place, p, &e);
 
+    one->held = -1;
     if (rv == JOB_OK && job_id_make(one->entry.id) != 0)
         rv = job_fail(&e, JOB_E_BUSY, 1, "no random numbers");
-    if (rv == JOB_OK && j->key && (one->reply = first_reply(d, j->key, p)) != NULL)
+    if (rv == JOB_OK)
+        one->reply = taken(d, one->entry.id, j->dest);
+    if (rv == JOB_OK && (one->key = j->key) != NULL &&
+        (rv = take_key(d, one, one - count, count, &first, p, &e)) == JOB_OK && first) {
+        json_decref(one->reply);
+        one->reply = first;
         return;
+    }
     if (rv == JOB_OK && is_full(d))
         rv = job_fail(&e, JOB_E_BUSY, 1, "the queue is full");
     if (rv == JOB_OK && j->placeholder) {
@@ -341,34 +467,14 @@ static void take_one(const job_desk *d, const char *text, one_job *one, job_repl
     }
     if (rv == JOB_OK)
         rv = write_job(d, text, j, one, p, &e);
-    if (rv != JOB_OK) {
-        *detail = apr_psprintf(p, "%d %s", e.code, e.detail);
-        one->reply = refused(d, &e, kind);
+    if (rv == JOB_OK)
         return;
-    }
-    one->reply = taken(d, one->entry.id, j->dest);
-    if (!j->key || !(reply = json_dumps(one->reply, JSON_COMPACT)))
-        return;
-    kept = reply;
-    one->key = j->key;
-    switch (job_key_claim(d->spool, j->key, &kept, p)) {
-    case 1:
-        break;
-    case 0: { /* somebody else was faster */
-        json_t *first = first_reply(d, j->key, p);
-
-        if (first) {
-            json_decref(one->reply);
-            one->reply = first;
-            job_spool_drop(d->spool, one->entry.id);
-            one->written = 0;
-        }
-        break;
-    }
-    default:
-        break;
-    }
-    free(reply);
+    if (one->held >= 0)
+        job_key_let_go(d->spool, one->key, one->held, 1);
+    one->held = -1;
+    *detail = apr_psprintf(p, "%d %s", e.code, e.detail);
+    json_decref(one->reply);
+    one->reply = refused(d, &e, kind);
 }
 
 const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply *kind, const char **detail,
@@ -390,7 +496,7 @@ const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply 
     } else {
         jobs = apr_pcalloc(p, (size_t)count * sizeof *jobs);
         for (int i = 0; i < count; i++)
-            take_one(d, texts[i], &jobs[i], kind, detail, p);
+            take_one(d, texts[i], &jobs[i], i, kind, detail, p);
         /* The last step of all of them at once: one wait for the disk */
         for (int i = 0; i < count; i++)
             if (jobs[i].written && job_spool_enqueue(d->spool, &jobs[i].entry) != 0)
@@ -403,7 +509,9 @@ const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply 
         for (int i = 0; i < count; i++) {
             if (jobs[i].written && good)
                 JOB_COUNT(d->counters, accepted, 1);
-            if (jobs[i].written && !good) {
+            if (jobs[i].held >= 0)
+                job_key_let_go(d->spool, jobs[i].key, jobs[i].held, !good);
+            if ((jobs[i].written || jobs[i].shared) && !good) {
                 *detail = "122 the spool cannot be written";
                 json_decref(jobs[i].reply);
                 jobs[i].reply = refused(d, &e, kind);

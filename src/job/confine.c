@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define MOST_FILES 64 /* descriptors: connections, folders, fonts */
 
 static void limit(int what, rlim_t soft, rlim_t hard)
 {
@@ -30,6 +33,7 @@ int job_confine(long cpu, size_t memory, size_t file, int parent)
     limit(RLIMIT_CORE, 0, 0);
     limit(RLIMIT_CPU, (rlim_t)cpu, (rlim_t)cpu + 1);
     limit(RLIMIT_FSIZE, file, file);
+    limit(RLIMIT_NOFILE, MOST_FILES, MOST_FILES);
     signal(SIGXFSZ, SIG_IGN);
 #ifndef IIP_ASAN /* whose shadow alone takes more address space than any limit */
     if (memory)
@@ -49,6 +53,12 @@ void job_no_network(void)
 #ifdef OUR_ARCH
 #define DENY(call)                                                                                                     \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+/* argument: where its flags are; those of a machine with the low half of a word first */
+#define DENY_WRITING(call, argument)                                                                                   \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##call, 0, 4),                                                            \
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[argument])),                             \
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 0, 1),                             \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     static struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCH, 1, 0),
@@ -63,6 +73,7 @@ void job_no_network(void)
         DENY(listen),
         DENY(sendto),
         DENY(sendmsg),
+        DENY(sendmmsg),
         DENY(execve),
         DENY(execveat),
         DENY(ptrace),
@@ -70,6 +81,38 @@ void job_no_network(void)
         DENY(process_vm_writev),
         DENY(kill),
         DENY(tkill),
+        DENY(tgkill),
+        DENY(rt_sigqueueinfo),
+        DENY(rt_tgsigqueueinfo),
+        DENY(pidfd_open),
+        DENY(unlinkat),
+        DENY(renameat),
+        DENY(renameat2),
+        DENY(linkat),
+        DENY(symlinkat),
+        DENY(mkdirat),
+        DENY(mknodat),
+        DENY(fchmod),
+        DENY(fchmodat),
+        DENY(fchown),
+        DENY(fchownat),
+        DENY(truncate),
+        DENY(openat2), /* its flags are not seen here */
+        DENY_WRITING(openat, 2),
+#ifdef __NR_open /* machines that have the old calls too */
+        DENY_WRITING(open, 1),
+        DENY(creat),
+        DENY(unlink),
+        DENY(rename),
+        DENY(link),
+        DENY(symlink),
+        DENY(mkdir),
+        DENY(rmdir),
+        DENY(mknod),
+        DENY(chmod),
+        DENY(chown),
+        DENY(lchown),
+#endif
         DENY(bpf),
         DENY(unshare),
         DENY(setns),

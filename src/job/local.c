@@ -33,9 +33,10 @@ static int folder_of(int root, const char *name, const char **last, apr_pool_t *
 
     while (at >= 0 && (slash = strchr(name, '/')) != NULL) {
         const char *segment = apr_pstrmemdup(p, name, (size_t)(slash - name));
+        const int made = mkdirat(at, segment, 0755) == 0;
         int next, cause;
 
-        if (mkdirat(at, segment, 0755) != 0 && errno != EEXIST)
+        if ((!made && errno != EEXIST) || (made && fsync(at) != 0)) /* what lies in it is as durable as its name */
             next = -1;
         else
             next = openat(at, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -8,6 +8,7 @@
 #define GLYPH_W 5
 #define GLYPH_H 7
 #define ADVANCE 6
+#define STRIP   16 /* rows made at once */
 
 /* clang-format off */
 static const unsigned char glyphs[95][GLYPH_H] = { /* from the blank on; the left point of a row is its highest bit */
@@ -116,38 +117,68 @@ static void colour(unsigned char *px, int rgb)
     px[2] = (unsigned char)rgb;
 }
 
-static void letter(iip_raster *r, int64_t x, int64_t y, int64_t size, char c, int ink)
-{
-    const unsigned char *glyph = glyphs[(c >= ' ' && c <= '~' ? c : '?') - ' '];
+typedef struct {
+    iip_stage_t stage;
+    iip_raster strip;
+    const char *text;
+    int64_t y, left, top, size; /* next row; of the text, and how large a point of it is: 0: no text */
+    int ground, ink;
+} board;
 
-    for (int64_t v = 0; v < GLYPH_H * size; v++)
-        for (int64_t u = 0; u < GLYPH_W * size; u++)
-            if (glyph[v / size] >> (GLYPH_W - 1 - u / size) & 1)
-                colour(r->px + (size_t)(y + v) * r->stride + (size_t)(x + u) * 3, ink);
+/* One row of the text */
+static void write_row(const board *b, unsigned char *row, int64_t v)
+{
+    for (int64_t i = 0; b->text[i]; i++) {
+        const char c = b->text[i];
+        const unsigned char points = glyphs[(c >= ' ' && c <= '~' ? c : '?') - ' '][v / b->size];
+        unsigned char *at = row + 3 * (b->left + i * ADVANCE * b->size);
+
+        for (int64_t u = 0; u < GLYPH_W * b->size; u++)
+            if (points >> (GLYPH_W - 1 - u / b->size) & 1)
+                colour(at + 3 * u, b->ink);
+    }
 }
 
-job_code job_placeholder(int64_t w, int64_t h, int ground, int ink, const char *text, iip_raster *out, apr_pool_t *p,
-                         job_error *e)
+static iip_status board_next(iip_stage_t *s, int64_t max_rows, iip_raster *out, iip_error *e)
+{
+    board *b = (board *)s;
+    const int64_t left = s->shape.h - b->y, most = max_rows < b->strip.h ? max_rows : b->strip.h;
+
+    *out = b->strip;
+    out->h = left < most ? left : most;
+    for (int64_t y = 0; y < out->h; y++, b->y++) {
+        unsigned char *row = out->px + (size_t)y * out->stride;
+        const int64_t v = b->y - b->top;
+
+        for (int64_t x = 0; x < out->w; x++)
+            colour(row + 3 * x, b->ground);
+        if (b->size > 0 && v >= 0 && v < GLYPH_H * b->size)
+            write_row(b, row, v);
+    }
+    return IIP_OK;
+}
+
+iip_stage_t *job_placeholder(int64_t w, int64_t h, int ground, int ink, const char *text, apr_pool_t *p)
 {
     const int64_t letters = text ? (int64_t)strlen(text) : 0, points = letters * ADVANCE - 1;
+    board *b = apr_pcalloc(p, sizeof *b);
     iip_error why;
-    int64_t size;
 
-    *out = (iip_raster){.w = w, .h = h, .bands = 3, .sample = IIP_U8, .stride = 3 * (size_t)w};
-    if (!(out->px = iip_codec_alloc(out->stride * (size_t)h, p, &why)))
-        return job_fail(e, JOB_E_STORE, 1, "no memory for a placeholder");
-    for (int64_t x = 0; x < w; x++)
-        colour(out->px + 3 * x, ground);
-    for (int64_t y = 1; y < h; y++)
-        memcpy(out->px + (size_t)y * out->stride, out->px, out->stride);
+    *b = (board){.text = text, .ground = ground, .ink = ink};
+    b->stage.shape = (iip_raster){.w = w, .h = h, .bands = 3, .sample = IIP_U8, .stride = 3 * (size_t)w};
+    b->stage.next = board_next;
+    b->strip = b->stage.shape;
+    b->strip.h = h < STRIP ? h : STRIP;
+    if (!(b->strip.px = iip_codec_alloc(b->strip.stride * (size_t)b->strip.h, p, &why)))
+        return NULL;
     if (letters == 0)
-        return JOB_OK;
+        return &b->stage;
     /* Nine tenths of the width, a third of the height at most; the whole text or none of it */
-    size = w * 9 / 10 / points < h / 3 / GLYPH_H ? w * 9 / 10 / points : h / 3 / GLYPH_H;
-    if (size == 0 && points <= w - 2 && GLYPH_H <= h - 2)
-        size = 1;
-    for (int64_t i = 0; size > 0 && i < letters; i++)
-        letter(out, (w - points * size) / 2 + i * ADVANCE * size, (h - GLYPH_H * size) / 2, size, text[i], ink);
-    return JOB_OK;
+    b->size = w * 9 / 10 / points < h / 3 / GLYPH_H ? w * 9 / 10 / points : h / 3 / GLYPH_H;
+    if (b->size == 0 && points <= w - 2 && GLYPH_H <= h - 2)
+        b->size = 1;
+    b->left = (w - points * b->size) / 2;
+    b->top = (h - GLYPH_H * b->size) / 2;
+    return &b->stage;
 }
 #endif

@@ -120,11 +120,11 @@ static void add_end(json_t *o, const job_record *r)
     json_object_set_new(o, "format", out_TEXT(format_name(r->format)));
 }
 
-static void add_times(json_t *o, const job_record *r)
+static void add_times(json_t *o, const job_record *r, int over)
 {
     json_object_set_new(o, "accepted", json_integer(r->accepted));
     json_object_set_new(o, "started", r->started ? json_integer(r->started) : json_null());
-    json_object_set_new(o, "ended", r->ended ? json_integer(r->ended) : json_null());
+    json_object_set_new(o, "ended", over && r->ended ? json_integer(r->ended) : json_null());
 }
 
 const char *job_record_text(const job_record *r, apr_pool_t *p)
@@ -138,7 +138,7 @@ const char *job_record_text(const job_record *r, apr_pool_t *p)
     json_object_set_new(o, "key", out_TEXT(r->key));
     json_object_set_new(o, "state", out_TEXT(r->state));
     json_object_set_new(o, "attempts", json_integer(r->attempts));
-    add_times(o, r);
+    add_times(o, r, 1);
     add_end(o, r);
     return text_of(o, p);
 }
@@ -192,7 +192,7 @@ const char *job_record_state(const job_record *r, job_folder in, const job_entry
     json_object_set_new(o, "dstURL", json_string(r->dest));
     json_object_set_new(o, "attempts",
                         json_integer(in == JOB_IN_RUN || in == JOB_IN_QUEUE ? entry->attempts : r->attempts));
-    add_times(o, r);
+    add_times(o, r, in != JOB_IN_RUN && in != JOB_IN_QUEUE);
     add_end(o, r);
     return text_of(o, p);
 }

@@ -168,6 +168,8 @@ job_code job_look(const job_t *j, const job_place *place, iip_source_t *s, int w
 
 /* --- the chain --- */
 
+#define STRIP 64 /* rows at once */
+
 /* The smallest stored level with all the pixels that are wanted. */
 static int level_for(const iip_info *info, const job_frame *f)
 {
@@ -249,7 +251,7 @@ static iip_status collect(iip_stage_t *top, iip_raster *out, int64_t left, int64
     iip_raster strip;
     iip_status rv;
 
-    while ((rv = iip_budget_check(b, e)) == IIP_OK && (rv = top->next(top, 64, &strip, e)) == IIP_OK && strip.h > 0)
+    while ((rv = iip_budget_check(b, e)) == IIP_OK && (rv = top->next(top, STRIP, &strip, e)) == IIP_OK && strip.h > 0)
         for (int64_t i = 0; i < strip.h; i++, y++)
             memcpy(out->px + (size_t)y * out->stride + (size_t)left * pixel, strip.px + (size_t)i * strip.stride,
                    (size_t)strip.w * pixel);
@@ -329,10 +331,21 @@ static iip_status sharpen(iip_raster *r, double amount, int alpha, iip_budget *b
     return IIP_OK;
 }
 
-static iip_status row_next(iip_stage_t *s, int64_t max_rows, iip_raster *out, iip_error *e)
+/* A picture that is held, as a stage */
+typedef struct {
+    iip_stage_t stage;
+    int64_t y;
+} whole_stage;
+
+static iip_status whole_next(iip_stage_t *s, int64_t max_rows, iip_raster *out, iip_error *e)
 {
+    whole_stage *w = (whole_stage *)s;
+    const int64_t left = s->shape.h - w->y;
+
     *out = s->shape;
-    s->shape.h = 0;
+    out->px += (size_t)w->y * out->stride;
+    out->h = left < max_rows ? left : max_rows;
+    w->y += out->h;
     return IIP_OK;
 }
 
@@ -341,30 +354,36 @@ static job_code write_failed(const iip_error *why, job_error *e)
     return job_fail(e, why->status == IIP_E_MEMORY ? JOB_E_TOO_LARGE : JOB_E_STORE, 1, "the result cannot be written");
 }
 
-job_code job_write(const job_t *j, const job_place *place, const iip_raster *all, const iip_enc_opts *opts, int rgb,
-                   iip_sink *k, apr_pool_t *p, job_error *e)
+job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, const iip_enc_opts *opts, int rgb,
+                   iip_budget *b, iip_sink *k, apr_pool_t *p, job_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(j->format);
     /* A job counts from 1 to 100 in every format: what has another scale keeps the place's */
     const int asked = j->quality >= 0 && enc->q_max == 100 ? j->quality : place->quality[j->format];
     iip_enc_opts o = *opts;
-    iip_budget b = {.limit = SIZE_MAX};
-    iip_stage_t source = {.shape = *all, .next = row_next}, *top = &source;
     iip_error why = {0};
-    iip_raster shape, rows;
+    iip_raster rows;
+    iip_status rv;
     iip_writer_t *w;
 
     o.quality = asked < 0 ? enc->q_default : asked > enc->q_max ? enc->q_max : asked < enc->q_min ? enc->q_min : asked;
-    if (!(all->bands & 1) && (!enc->alpha || rgb >= 0))
-        top = iip_stage_flatten(top, rgb < 0 ? 0xffffff : rgb, &b, p, &why);
-    if (!top)
+    if (!(top->shape.bands & 1) && (!enc->alpha || rgb >= 0))
+        top = iip_stage_flatten(top, rgb < 0 ? 0xffffff : rgb, b, p, &why);
+    if (!top || enc->begin(&w, &top->shape, &o, k, p, &why) != IIP_OK)
         return write_failed(&why, e);
-    shape = top->shape;
-    shape.h = all->h;
-    if (top->next(top, all->h, &rows, &why) != IIP_OK || enc->begin(&w, &shape, &o, k, p, &why) != IIP_OK ||
-        enc->rows(w, &rows, &why) != IIP_OK || enc->end(w, &why) != IIP_OK)
-        return write_failed(&why, e);
-    return JOB_OK;
+    if (enc->whole) {
+        if ((rv = held(&rows, top->shape.w, top->shape.h, top->shape.bands, b, p, &why)) == IIP_OK &&
+            (rv = collect(top, &rows, 0, 0, b, &why)) == IIP_OK && enc->rows(w, &rows, &why) != IIP_OK)
+            return write_failed(&why, e);
+    } else {
+        while ((rv = iip_budget_check(b, &why)) == IIP_OK && (rv = top->next(top, STRIP, &rows, &why)) == IIP_OK &&
+               rows.h > 0)
+            if (enc->rows(w, &rows, &why) != IIP_OK)
+                return write_failed(&why, e);
+    }
+    if (rv != IIP_OK)
+        return read_failed(&why, e);
+    return enc->end(w, &why) == IIP_OK ? JOB_OK : write_failed(&why, e);
 }
 
 static iip_status texts(const job_t *j, const iip_info *i, iip_enc_opts *o, apr_pool_t *p, iip_error *e)
@@ -418,6 +437,7 @@ static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, 
     opened *o = open_picture(j, place, s, memory, p, &why);
     iip_enc_opts opts = {.quality = -1};
     const int pad = j->fit == JOB_PAD;
+    whole_stage whole;
     iip_stage_t *top;
     iip_raster out;
     job_frame f;
@@ -430,16 +450,20 @@ static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, 
         return e->code;
     if (j->fit == JOB_CROP && j->gravity.entropy && most_happening(o, j, &f, s, p, &why) != IIP_OK)
         return read_failed(&why, e);
-    if (!(top = chain(o, j, &f, s, p, &why)) || held(&out, pad ? j->width : f.out_w, pad ? j->height : f.out_h,
-                                                     top->shape.bands, &o->budget, p, &why) != IIP_OK)
+    if (!(top = chain(o, j, &f, s, p, &why)) || texts(j, &o->info, &opts, p, &why) != IIP_OK)
+        return read_failed(&why, e);
+    if (!pad && !(j->sharpen > 0))
+        return job_write(j, place, top, &opts, j->background, &o->budget, k, p, e);
+    if (held(&out, pad ? j->width : f.out_w, pad ? j->height : f.out_h, top->shape.bands, &o->budget, p, &why) !=
+        IIP_OK)
         return read_failed(&why, e);
     if (pad)
         fill(&out, out.bands, out.bands & 1 ? (j->background >= 0 ? j->background : 0xffffff) : j->background);
     if (collect(top, &out, f.left, f.top, &o->budget, &why) != IIP_OK ||
-        (j->sharpen > 0 && sharpen(&out, j->sharpen, !(out.bands & 1), &o->budget, p, &why) != IIP_OK) ||
-        texts(j, &o->info, &opts, p, &why) != IIP_OK)
+        (j->sharpen > 0 && sharpen(&out, j->sharpen, !(out.bands & 1), &o->budget, p, &why) != IIP_OK))
         return read_failed(&why, e);
-    return job_write(j, place, &out, &opts, j->background, k, p, e);
+    whole = (whole_stage){{.shape = out, .next = whole_next}, 0};
+    return job_write(j, place, &whole.stage, &opts, j->background, &o->budget, k, p, e);
 }
 
 static job_code rasterize(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
@@ -449,6 +473,7 @@ static job_code rasterize(const job_t *j, const job_place *place, iip_source_t *
     const int pad = j->fit == JOB_PAD;
     iip_budget b = {.limit = memory};
     iip_error why = {0};
+    whole_stage whole;
     iip_raster out;
     job_frame f;
     double w, h;
@@ -469,7 +494,8 @@ static job_code rasterize(const job_t *j, const job_place *place, iip_source_t *
     memset(out.px, 0, out.stride * (size_t)out.h);
     if (job_svg_draw(data, (size_t)s->id.size, place->max_source, &f, &out, p, e) != JOB_OK)
         return e->code;
-    return job_write(j, place, &out, &opts, j->background, k, p, e);
+    whole = (whole_stage){{.shape = out, .next = whole_next}, 0};
+    return job_write(j, place, &whole.stage, &opts, j->background, &b, k, p, e);
 }
 
 job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k, apr_pool_t *p,

@@ -4,6 +4,7 @@
 #ifndef IIP_JOB_RENDER_H
 #define IIP_JOB_RENDER_H
 #include "job/job.h"
+#include "raster/raster.h"
 
 /* What the head of a source says of it. */
 typedef struct {
@@ -37,16 +38,16 @@ job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, 
 job_code job_svg_draw(const void *data, size_t n, int64_t max_bytes, const job_frame *f, iip_raster *out, apr_pool_t *p,
                       job_error *e);
 
-/* raster -> encoder -> k, for pictures that are held: results, placeholders. rgb: behind transparent pixels where the
- * format has none. */
-job_code job_write(const job_t *j, const job_place *place, const iip_raster *all, const iip_enc_opts *opts, int rgb,
-                   iip_sink *k, apr_pool_t *p, job_error *e);
+/* 8-bit rows of top -> encoder -> k, strip by strip unless the format needs all of them at once. rgb: behind
+ * transparent pixels where the format has none. b: asked whether there is time left, and charged. */
+job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, const iip_enc_opts *opts, int rgb,
+                   iip_budget *b, iip_sink *k, apr_pool_t *p, job_error *e);
 
-/* placeholder.c: w x h of one colour with a text in its middle, where it fits; grey or RGB rows in memory of p. */
-job_code job_placeholder(int64_t w, int64_t h, int ground, int ink, const char *text, iip_raster *out, apr_pool_t *p,
-                         job_error *e);
+/* placeholder.c: w x h of one colour with a text in its middle, where it fits: RGB. Few rows of it are ever held, since
+ * httpd's children make them. NULL: no memory. */
+iip_stage_t *job_placeholder(int64_t w, int64_t h, int ground, int ink, const char *text, apr_pool_t *p);
 /* accept.c: such a picture (or the place's own, for its placeholder text) as a file of the job's format, in memory:
- * *fd, to be closed by the caller. JOB_E_STORE. */
+ * *fd, to be closed by the caller; others may read the same file. Small ones are kept for the next. JOB_E_STORE. */
 job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w, int64_t h, const char *text, int *fd,
                               int64_t *size, apr_pool_t *p, job_error *e);
 #endif

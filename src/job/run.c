@@ -255,7 +255,11 @@ static void adopt(const job_runner *r, job_hold *h, apr_pool_t *p)
     job_t j;
 
     if (job_spool_elsewhere(r->spool, h->entry.id, &where, &entry)) {
-        job_spool_forget(r->spool, h); /* killed between the last two steps */
+        /* Killed between two of the last steps; whether its callback was made nobody knows */
+        const int call = where != JOB_IN_QUEUE && prepare(&a, &record, &j, p) == 0 && wants_call(&a);
+
+        if (job_spool_leave(r->spool, h, call) != 0)
+            job_spool_let_go(h);
         return;
     }
     if (prepare(&a, &record, &j, p) != 0) {
@@ -281,7 +285,8 @@ static void call_back(const job_runner *r, job_hold *h, apr_pool_t *p)
     const char *text = job_spool_find(r->spool, h->entry.id, &a.in, &entry, p);
     int got;
 
-    if (!text || job_record_read(&record, text, p) != 0 ||
+    /* One that was put back into the queue is told of when it ends again */
+    if (!text || a.in == JOB_IN_QUEUE || a.in == JOB_IN_RUN || job_record_read(&record, text, p) != 0 ||
         job_parse(&j, record.request, strlen(record.request), &record.place, p, &e) != JOB_OK || !j.callback) {
         job_spool_forget(r->spool, h);
         return;

@@ -21,6 +21,7 @@
 
 #define LOCKS      256
 #define MOST_TEXT  (1 << 20) /* bytes of a record */
+#define MOST_MORE  4096      /* that its end adds */
 #define TMP_KEPT   (3600 * INT64_C(1000))
 #define NFS_MAGIC  0x6969
 #define CIFS_MAGIC 0xff534d42
@@ -211,6 +212,10 @@ static int write_file(int folder, const char *name, const char *text, size_t n)
 
 int job_spool_write(job_spool *s, const char *id, const char *record, size_t n)
 {
+    if (n > MOST_TEXT - MOST_MORE) {
+        errno = EFBIG; /* nobody could read it again */
+        return -1;
+    }
     return write_file(s->folder[JOB_IN_TMP], id, record, n);
 }
 
@@ -246,44 +251,63 @@ static void key_name(const char *key, char name[2 * APR_SHA1_DIGESTSIZE + 1])
         snprintf(name + 2 * i, 3, "%02x", digest[i]);
 }
 
-int job_key_find(job_spool *s, const char *key, const char **text, apr_pool_t *p)
+/* What is at the name now is the file that is open here */
+static int still_there(int folder, const char *name, int fd)
+{
+    struct stat a, b;
+
+    return fstat(fd, &a) == 0 && fstatat(folder, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_ino == b.st_ino;
+}
+
+int job_key_find(job_spool *s, const char *key, const char **text, int *held, apr_pool_t *p)
 {
     char name[2 * APR_SHA1_DIGESTSIZE + 1];
     int fd;
 
     key_name(key, name);
     if ((fd = openat(s->folder[JOB_IN_KEYS], name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
-        return -1;
-    *text = job_spool_read(fd, p);
-    close(fd);
-    return *text ? 0 : -1;
+        return errno == ENOENT ? -1 : 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !still_there(s->folder[JOB_IN_KEYS], name, fd) ||
+        !(*text = job_spool_read(fd, p))) {
+        close(fd);
+        return 0;
+    }
+    *held = fd;
+    return 1;
 }
 
-int job_key_claim(job_spool *s, const char *key, const char **text, apr_pool_t *p)
+int job_key_claim(job_spool *s, const char *key, const char *text, int *held)
 {
     char name[2 * APR_SHA1_DIGESTSIZE + 1], own[JOB_ID_LEN + 1];
-    int rv;
+    int fd, rv = -1, cause;
 
     key_name(key, name);
-    if (job_id_make(own) != 0 || write_file(s->folder[JOB_IN_TMP], own, *text, strlen(*text)) != 0)
+    if (job_id_make(own) != 0 ||
+        (fd = openat(s->folder[JOB_IN_TMP], own, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
         return -1;
-    rv = linkat(s->folder[JOB_IN_TMP], own, s->folder[JOB_IN_KEYS], name, 0);
-    if (rv != 0 && errno != EEXIST) {
-        unlinkat(s->folder[JOB_IN_TMP], own, 0);
-        return -1;
-    }
+    /* Locked before it has its name: who finds it knows that somebody is at work */
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && write_all(fd, text, strlen(text)) == 0 && fdatasync(fd) == 0)
+        rv = linkat(s->folder[JOB_IN_TMP], own, s->folder[JOB_IN_KEYS], name, 0);
+    cause = errno;
     unlinkat(s->folder[JOB_IN_TMP], own, 0);
+    if (rv == 0 && fsync(s->folder[JOB_IN_KEYS]) == 0) {
+        *held = fd;
+        return 1;
+    }
     if (rv == 0)
-        return fsync(s->folder[JOB_IN_KEYS]) == 0 ? 1 : -1;
-    return job_key_find(s, key, text, p);
+        unlinkat(s->folder[JOB_IN_KEYS], name, 0);
+    close(fd);
+    return rv != 0 && cause == EEXIST ? 0 : -1;
 }
 
-void job_key_drop(job_spool *s, const char *key)
+void job_key_let_go(job_spool *s, const char *key, int held, int drop)
 {
     char name[2 * APR_SHA1_DIGESTSIZE + 1];
 
     key_name(key, name);
-    unlinkat(s->folder[JOB_IN_KEYS], name, 0);
+    if (drop && still_there(s->folder[JOB_IN_KEYS], name, held))
+        unlinkat(s->folder[JOB_IN_KEYS], name, 0);
+    close(held);
 }
 
 /* --- which job is next --- */
@@ -382,13 +406,11 @@ void job_spool_let_go(job_hold *h)
 /* Opens, locks, and looks whether the name still leads there. */
 static int take(job_spool *s, job_folder f, const char *name)
 {
-    struct stat a, b;
     int fd = openat(s->folder[f], name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd < 0)
         return -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &a) != 0 ||
-        fstatat(s->folder[f], name, &b, AT_SYMLINK_NOFOLLOW) != 0 || a.st_ino != b.st_ino) {
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !still_there(s->folder[f], name, fd)) {
         close(fd);
         return -1;
     }
@@ -445,9 +467,13 @@ static int try_orphan(void *ctx, const job_entry *e, const char *name)
 
     o->h->entry = *e;
     o->h->in = JOB_IN_RUN;
-    o->h->lock = -1;
     snprintf(o->h->name, sizeof o->h->name, "%s", name);
-    return o->found = (o->h->fd = take(o->s, JOB_IN_RUN, name)) >= 0;
+    if ((o->h->fd = take(o->s, JOB_IN_RUN, name)) < 0)
+        return 0;
+    /* What follows may write to its destination */
+    if ((o->h->lock = lock_dest(o->s, e->dest)) < 0)
+        job_spool_let_go(o->h);
+    return o->found = o->h->fd >= 0;
 }
 
 int job_spool_orphan(job_spool *s, job_hold *h)
@@ -478,22 +504,33 @@ const char *job_spool_read(int fd, apr_pool_t *p)
     return text;
 }
 
-int job_spool_finish(job_spool *s, job_hold *h, job_folder to, const char *record, int call)
+/* Into done/ or dead/, durably */
+static int put_record(job_spool *s, const char *id, job_folder to, const char *record)
 {
-    const char *id = h->entry.id;
+    return write_file(s->folder[JOB_IN_TMP], id, record, strlen(record)) != 0 ||
+                   renameat(s->folder[JOB_IN_TMP], id, s->folder[to], id) != 0 || fsync(s->folder[to]) != 0
+               ? -1
+               : 0;
+}
+
+int job_spool_leave(job_spool *s, job_hold *h, int call)
+{
     job_entry e = {.due = job_now()};
     char name[JOB_NAME_MAX];
 
-    memcpy(e.id, id, sizeof e.id);
+    memcpy(e.id, h->entry.id, sizeof e.id);
     name_of(&e, JOB_IN_CALL, name);
-    /* The record is there before anybody is told of it, and both before the job leaves run/. */
-    if (write_file(s->folder[JOB_IN_TMP], id, record, strlen(record)) != 0 ||
-        renameat(s->folder[JOB_IN_TMP], id, s->folder[to], id) != 0 || fsync(s->folder[to]) != 0 ||
-        (call && (write_file(s->folder[JOB_IN_CALL], name, "", 0) != 0 || fsync(s->folder[JOB_IN_CALL]) != 0)) ||
+    if ((call && (write_file(s->folder[JOB_IN_CALL], name, "", 0) != 0 || fsync(s->folder[JOB_IN_CALL]) != 0)) ||
         unlinkat(s->folder[JOB_IN_RUN], h->name, 0) != 0)
         return -1;
     job_spool_let_go(h);
     return 0;
+}
+
+int job_spool_finish(job_spool *s, job_hold *h, job_folder to, const char *record, int call)
+{
+    /* The record is there before anybody is told of it, and both before the job leaves run/. */
+    return put_record(s, h->entry.id, to, record) == 0 ? job_spool_leave(s, h, call) : -1;
 }
 
 int job_spool_again(job_spool *s, job_hold *h, int64_t due, int attempts, const char *record)
@@ -509,7 +546,7 @@ int job_spool_again(job_spool *s, job_hold *h, int64_t due, int attempts, const 
     if (record) {
         if (write_file(s->folder[JOB_IN_TMP], e.id, record, strlen(record)) != 0 ||
             renameat(s->folder[JOB_IN_TMP], e.id, s->folder[JOB_IN_QUEUE], name) != 0 ||
-            unlinkat(s->folder[JOB_IN_RUN], h->name, 0) != 0)
+            fsync(s->folder[JOB_IN_QUEUE]) != 0 || unlinkat(s->folder[JOB_IN_RUN], h->name, 0) != 0)
             return -1;
     } else if (renameat(s->folder[h->in], h->name, s->folder[h->in == JOB_IN_RUN ? JOB_IN_QUEUE : h->in], name) != 0) {
         return -1;
@@ -597,32 +634,34 @@ int job_spool_cancel(job_spool *s, const char *id, job_change_fn *change, apr_po
 {
     const char *text;
     uint64_t dest;
-    job_hold h;
     id_search q;
+    int fd, rv = -1;
 
-    if (!find_in(s, JOB_IN_QUEUE, id, &q) || job_spool_claim(s, JOB_IN_QUEUE, &q.e, &h) != 0)
+    /* Its own lock alone: another job may be at work on the same destination */
+    if (!find_in(s, JOB_IN_QUEUE, id, &q) || (fd = take(s, JOB_IN_QUEUE, q.name)) < 0)
         return -1;
-    if (!(text = job_spool_read(h.fd, p)) || job_spool_finish(s, &h, JOB_IN_DONE, change(text, &dest, p), 0) != 0) {
-        job_spool_let_go(&h); /* an orphan: it goes back into the queue */
-        return -1;
-    }
-    return 0;
+    if ((text = job_spool_read(fd, p)) && (text = change(text, &dest, p)) && put_record(s, id, JOB_IN_DONE, text) == 0)
+        rv = unlinkat(s->folder[JOB_IN_QUEUE], q.name, 0);
+    close(fd);
+    return rv;
 }
 
 int job_spool_retry(job_spool *s, const char *id, job_change_fn *change, apr_pool_t *p)
 {
     const char *text;
     job_entry e = {.due = job_now()};
+    char name[JOB_NAME_MAX];
     int fd = take(s, JOB_IN_DEAD, id), rv = -1;
 
     if (fd < 0)
         return -1;
     memcpy(e.id, id, sizeof e.id);
-    if ((text = job_spool_read(fd, p)) && (text = change(text, &e.dest, p)))
-        rv = job_spool_write(s, id, text, strlen(text)) != 0 || job_spool_enqueue(s, &e) != 0 ||
-                     job_spool_commit(s) != 0 || unlinkat(s->folder[JOB_IN_DEAD], id, 0) != 0
-                 ? -1
-                 : 0;
+    /* As it is, in one step: a copy left in dead/ would be taken for its end */
+    if ((text = job_spool_read(fd, p)) && change(text, &e.dest, p)) {
+        name_of(&e, JOB_IN_QUEUE, name);
+        if (renameat(s->folder[JOB_IN_DEAD], id, s->folder[JOB_IN_QUEUE], name) == 0)
+            rv = job_spool_commit(s);
+    }
     close(fd);
     return rv;
 }

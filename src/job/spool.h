@@ -54,10 +54,12 @@ int job_spool_write(job_spool *s, const char *id, const char *record, size_t n);
 int job_spool_enqueue(job_spool *s, const job_entry *e);
 int job_spool_commit(job_spool *s);
 void job_spool_drop(job_spool *s, const char *id); /* out of tmp/ */
-/* The first to come with a key owns it. 1: text (a reply) is kept under it; 0: *text is what was kept; -1. */
-int job_key_claim(job_spool *s, const char *key, const char **text, apr_pool_t *p);
-int job_key_find(job_spool *s, const char *key, const char **text, apr_pool_t *p); /* 0 or -1 */
-void job_key_drop(job_spool *s, const char *key);
+/* The first to come with a key has it, and holds it by a lock until its job is in the queue, or it is killed.
+ * claim: 1: text (a reply) is kept under it, *held is to be let go; 0: somebody has it; -1: errno.
+ * find: 1: *text is what is kept, *held is to be let go; 0: who has it is at work; -1: nobody has it. */
+int job_key_claim(job_spool *s, const char *key, const char *text, int *held);
+int job_key_find(job_spool *s, const char *key, const char **text, int *held, apr_pool_t *p);
+void job_key_let_go(job_spool *s, const char *key, int held, int drop); /* drop: nobody has it any more */
 
 /* --- working on them --- */
 /* A job or callback this process holds: the locks go when both descriptors are closed, in children too. */
@@ -82,6 +84,8 @@ const char *job_spool_find(job_spool *s, const char *id, job_folder *where, job_
 int job_spool_elsewhere(job_spool *s, const char *id, job_folder *where, job_entry *e);
 /* Over: the record into done/ or dead/, a callback into call/ if it wants one, then out of run/. */
 int job_spool_finish(job_spool *s, job_hold *h, job_folder to, const char *record, int call);
+/* The last steps of that alone, for a job whose record lies where it belongs. */
+int job_spool_leave(job_spool *s, job_hold *h, int call);
 /* Back into the queue, with a new record if not NULL. attempts: as it shall count. */
 int job_spool_again(job_spool *s, job_hold *h, int64_t due, int attempts, const char *record);
 void job_spool_let_go(job_hold *h);               /* the descriptors */
@@ -90,7 +94,7 @@ void job_spool_forget(job_spool *s, job_hold *h); /* a callback that is made, or
 typedef const char *job_change_fn(const char *old, uint64_t *dest, apr_pool_t *p);
 /* Takes a job out of the queue for good (a client's wish): its record goes into done/. -1: it does not wait. */
 int job_spool_cancel(job_spool *s, const char *id, job_change_fn *change, apr_pool_t *p);
-/* From dead/ back into the queue. */
+/* From dead/ back into the queue, its record as it is: change only tells the hash. */
 int job_spool_retry(job_spool *s, const char *id, job_change_fn *change, apr_pool_t *p);
 
 /* --- keeping house --- */

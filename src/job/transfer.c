@@ -16,7 +16,8 @@
 #define SLOW_BYTES      1000L
 #define SLOW_SECONDS    15L
 #define MOST_REDIRECTS  3
-#define MOST_ANSWER     (1 << 20) /* bytes of an upload's answer: read over, never kept */
+#define MOST_HEADS      (256 << 10) /* bytes of all heads of a transfer */
+#define MOST_ANSWER     (1 << 20)   /* bytes of an upload's answer: read over, never kept */
 
 typedef struct {
     const job_place *place;
@@ -28,7 +29,8 @@ typedef struct {
     void *ctx;
     int taken;    /* what take said last */
     int64_t seen; /* bytes */
-    int fd;       /* of a store */
+    int64_t heads;
+    int fd; /* of a store */
     int64_t at, size;
     char why[CURL_ERROR_SIZE];
 } transfer;
@@ -81,6 +83,14 @@ static size_t received(char *data, size_t one, size_t n, void *ctx)
     else
         t->taken = t->take(t->ctx, data, n);
     return t->taken == 0 ? n : 0;
+}
+
+/* Heads of answers, of any number: curl keeps them until the transfer ends */
+static size_t head_line(char *data, size_t one, size_t n, void *ctx)
+{
+    transfer *t = ctx;
+
+    return (t->heads += (int64_t)n) <= MOST_HEADS ? n : 0;
 }
 
 static size_t sent(char *to, size_t one, size_t n, void *ctx)
@@ -152,6 +162,8 @@ static transfer *begin(const job_url *u, const job_place *place, apr_time_t unti
     curl_easy_setopt(c, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, received);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, head_line);
+    curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(c, CURLOPT_FTP_SKIP_PASV_IP, 1L);
     if (u->scheme == JOB_FTP)
         curl_easy_setopt(c, CURLOPT_USE_SSL, secure[place->ftp_secure]);

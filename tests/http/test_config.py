@@ -9,7 +9,7 @@ import pytest
 import httpd
 from common import location, refused
 
-ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
+ROW = re.compile(r'X\(((?:II|JP)\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
@@ -17,7 +17,8 @@ SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQual
           "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
           "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
           "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2",
-          "IIPThumbRoot": "{data}", "IIPThumbKey": os.path.join(httpd.TOP, "tests", "data", "thumb.keys"), "IIPThumbPreset": "small rs:fit:300:300/q:70"}
+          "IIPThumbRoot": "{data}", "IIPThumbKey": os.path.join(httpd.TOP, "tests", "data", "thumb.keys"), "IIPThumbPreset": "small rs:fit:300:300/q:70",
+          "JPIPLinkRoot": "{data}", "IIPStateDir": "state", "JPIPSessions": "shmcb:jpip(1048576)"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -88,6 +89,13 @@ BAD = {
     "IIPJobTimeout": ["", "-1", "5y"],
     "IIPJobMemory": ["", "-1", "x"],
     "IIPJobKeep": ["", "1d", "1d 2d 3d", "x 1d"],
+    "JPIPTimeout": ["", "-1", "x", "5y"],
+    "JPIPMaxResponse": ["", "-1", "x", "5X"],
+    "JPIPLinkRoot": ["", "relative/path", "/a b"],
+    "JPIPRaw": ["", "2", "On Off"],
+    "IIPStateDir": ["", "a b"],
+    "JPIPIndexAge": ["", "-1", "x", "5y", "1d 2d"],
+    "JPIPSessions": ["", "nosuch", "nosuch:x", "dbm:x", "a b"],
 }
 
 

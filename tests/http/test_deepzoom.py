@@ -171,6 +171,19 @@ def test_vectors(s):
         refused(s.get(path), 404)
 
 
+def test_one_huge_tile(serve, folder):
+    """A picture stored as one tile that is larger than an answer may be is shown in tiles as one that has none."""
+    px = np.zeros((5200, 5100), np.uint8)
+    px[:, 2600:] = 200
+    tifffile.imwrite(os.path.join(folder, "one.tif"), px, tile=(5200, 5104), photometric="minisblack", compression="zlib", metadata=None)
+    t = serve(place("/iip", "iip-handler", folder))
+    assert t.get("/iip?FIF=one.tif&OBJ=Tile-size&OBJ=Resolution-number").body == b"Tile-size:256 256\r\nResolution-number:6\r\n"
+    near(t.get("/iip?FIF=one.tif&PTL=5,%d" % (20 * 20 + 10)).pixels(), px[5120:, 2560:2816], 0, 0)
+    assert t.get("/iip?DeepZoom=one.tif.dzi").body.decode() == DZI % (256, 5100, 5200)
+    near(t.get("/iip?DeepZoom=one.tif_files/13/10_20.png").pixels(), px[5120:, 2560:2816], 0, 0)
+    assert t.get("/iip?Zoomify=one.tif/TileGroup0/5-0-0.jpg").size == (256, 256)
+
+
 def test_jpeg(s):
     """Tiles of 256, levels are halved."""
     assert DZI % (256, 1001, 701) == s.get("/dz/plain.jpg.dzi").body.decode()
@@ -488,6 +501,9 @@ def test_query_errors(q):
         r = refused(q.get("/iip?" + query), 404, "not-found")
         assert r["Content-Type"] == "text/plain; charset=utf-8", query
     assert q.get("/iip?CTW=[nonsense]&DeepZoom=fits.tif_files/9/0_0.jpg").status in (200, 400)
+    for before in ("GAM=nan", "SDS=x", "WID=%zz"):
+        r = refused(q.get("/iip?%s&DeepZoom=fits.tif.dzi" % before), 400, "syntax")
+        assert r.body.startswith(before[:3].encode() + b": ") and r["Content-Type"] == "text/plain; charset=utf-8"
 
 
 @pytest.mark.log("AH01630|AH01797")

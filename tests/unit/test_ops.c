@@ -56,15 +56,16 @@ static void test_add(void **state)
         {IIP_OP_CONVOLVE, 27, {7}, IIP_E_LIMIT, "ACDGIL"},
         {IIP_OP_CMAP, 1, {3}, IIP_OK, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {IIP_CMAP_COUNT}, IIP_E_RANGE, "ACDGHIL"},
-        {IIP_OP_CMAP, 1, {-1}, IIP_E_RANGE, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-2}, IIP_E_RANGE, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {0.5f}, IIP_E_RANGE, "ACDGHIL"},
-        {IIP_OP_BLUR, 1, {2}, IIP_OK, "ACDGHILO"},
-        {IIP_OP_BLUR, 1, {65}, IIP_E_LIMIT, "ACDGHILO"},
-        {IIP_OP_BLUR, 1, {-1}, IIP_E_RANGE, "ACDGHILO"},
-        {IIP_OP_BLUR, 1, {NAN}, IIP_E_RANGE, "ACDGHILO"},
-        {IIP_OP_SHARPEN, 1, {0.5f}, IIP_OK, "ACDGHILOP"},
-        {IIP_OP_SHARPEN, 1, {0}, IIP_OK, "ACDGHILO"},
-        {IIP_OP_BLUR, 1, {0}, IIP_OK, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-1}, IIP_OK, "ACDGIL"}, /* none */
+        {IIP_OP_BLUR, 1, {2}, IIP_OK, "ACDGILO"},
+        {IIP_OP_BLUR, 1, {65}, IIP_E_LIMIT, "ACDGILO"},
+        {IIP_OP_BLUR, 1, {-1}, IIP_E_RANGE, "ACDGILO"},
+        {IIP_OP_BLUR, 1, {NAN}, IIP_E_RANGE, "ACDGILO"},
+        {IIP_OP_SHARPEN, 1, {0.5f}, IIP_OK, "ACDGILOP"},
+        {IIP_OP_SHARPEN, 1, {0}, IIP_OK, "ACDGILO"},
+        {IIP_OP_BLUR, 1, {0}, IIP_OK, "ACDGIL"},
     };
     iip_request rq = {0};
     apr_pool_t *p;
