@@ -5,7 +5,6 @@
 #include "cache/cells.h"
 #include "raster/stage.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <apr_strings.h>
 
@@ -244,17 +243,17 @@ static iip_stage_t *chain(opened *o, const job_t *j, const job_frame *f, iip_sou
     return top;
 }
 
-/* All rows of a stage, into out at (left, top). */
-static iip_status collect(iip_stage_t *top, iip_raster *out, int64_t left, int64_t y, iip_budget *b, iip_error *e)
+/* All rows of a stage. */
+static iip_status collect(iip_stage_t *top, iip_raster *out, iip_budget *b, iip_error *e)
 {
-    const size_t pixel = iip_pixel_size(&top->shape);
     iip_raster strip;
     iip_status rv;
+    int64_t y = 0;
 
-    while ((rv = iip_budget_check(b, e)) == IIP_OK && (rv = top->next(top, STRIP, &strip, e)) == IIP_OK && strip.h > 0)
+    while ((rv = iip_budget_check(b, e)) == IIP_OK && (rv = top->next(top, 64, &strip, e)) == IIP_OK && strip.h > 0)
         for (int64_t i = 0; i < strip.h; i++, y++)
-            memcpy(out->px + (size_t)y * out->stride + (size_t)left * pixel, strip.px + (size_t)i * strip.stride,
-                   (size_t)strip.w * pixel);
+            memcpy(out->px + (size_t)y * out->stride, strip.px + (size_t)i * strip.stride,
+                   (size_t)strip.w * iip_pixel_size(&strip));
     return rv;
 }
 
@@ -282,7 +281,7 @@ static iip_status most_happening(opened *o, const job_t *j, job_frame *f, iip_so
     if (!(top = chain(o, j, &all, s, p, e)))
         return e->status;
     if ((rv = held(&px, all.out_w, all.out_h, top->shape.bands, &o->budget, p, e)) != IIP_OK ||
-        (rv = collect(top, &px, 0, 0, &o->budget, e)) != IIP_OK)
+        (rv = collect(top, &px, &o->budget, e)) != IIP_OK)
         return rv;
     part_w = along_y ? px.w : (int64_t)ceil(f->w / (double)w * (double)px.w);
     part_h = along_y ? (int64_t)ceil(f->h / (double)h * (double)px.h) : px.h;
@@ -373,7 +372,7 @@ job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, con
         return write_failed(&why, e);
     if (enc->whole) {
         if ((rv = held(&rows, top->shape.w, top->shape.h, top->shape.bands, b, p, &why)) == IIP_OK &&
-            (rv = collect(top, &rows, 0, 0, b, &why)) == IIP_OK && enc->rows(w, &rows, &why) != IIP_OK)
+            (rv = collect(top, &rows, b, &why)) == IIP_OK && enc->rows(w, &rows, &why) != IIP_OK)
             return write_failed(&why, e);
     } else {
         while ((rv = iip_budget_check(b, &why)) == IIP_OK && (rv = top->next(top, STRIP, &rows, &why)) == IIP_OK &&
@@ -412,34 +411,16 @@ static iip_status texts(const job_t *j, const iip_info *i, iip_enc_opts *o, apr_
     return iip_exif_answer(exif, len, 0, 0, NULL, &o->exif, &o->exif_len, p, e);
 }
 
-static void fill(iip_raster *r, int bands, int rgb)
-{
-    const unsigned char px[4] = {(unsigned char)(rgb >> 16), (unsigned char)(rgb >> 8), (unsigned char)rgb, 255};
-    const unsigned char clear[4] = {0};
-
-    for (int64_t y = 0; y < r->h; y++)
-        for (int64_t x = 0; x < r->w; x++) {
-            unsigned char *at = r->px + (size_t)y * r->stride + (size_t)(x * bands);
-
-            if (rgb < 0)
-                memcpy(at, clear, (size_t)bands);
-            else if (bands < 3)
-                at[0] = iip_luma(px), at[bands - 1] = bands == 2 ? 255 : at[0];
-            else
-                memcpy(at, px, (size_t)bands);
-        }
-}
-
 static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
                        apr_pool_t *p, job_error *e)
 {
     iip_error why = {0};
     opened *o = open_picture(j, place, s, memory, p, &why);
     iip_enc_opts opts = {.quality = -1};
-    const int pad = j->fit == JOB_PAD;
     whole_stage whole;
     iip_stage_t *top;
     iip_raster out;
+    iip_rect frame;
     job_frame f;
 
     if (!o)
@@ -450,17 +431,19 @@ static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, 
         return e->code;
     if (j->fit == JOB_CROP && j->gravity.entropy && most_happening(o, j, &f, s, p, &why) != IIP_OK)
         return read_failed(&why, e);
+    frame = (iip_rect){f.left, f.top, j->width, j->height};
     if (!(top = chain(o, j, &f, s, p, &why)) || texts(j, &o->info, &opts, p, &why) != IIP_OK)
         return read_failed(&why, e);
-    if (!pad && !(j->sharpen > 0))
-        return job_write(j, place, top, &opts, j->background, &o->budget, k, p, e);
-    if (held(&out, pad ? j->width : f.out_w, pad ? j->height : f.out_h, top->shape.bands, &o->budget, p, &why) !=
-        IIP_OK)
+    /* Transparent where the picture has that */
+    if (j->fit == JOB_PAD &&
+        !(top = iip_stage_frame(top, &frame, top->shape.bands & 1 && j->background < 0 ? 0xffffff : j->background,
+                                !(top->shape.bands & 1), &o->budget, p, &why)))
         return read_failed(&why, e);
-    if (pad)
-        fill(&out, out.bands, out.bands & 1 ? (j->background >= 0 ? j->background : 0xffffff) : j->background);
-    if (collect(top, &out, f.left, f.top, &o->budget, &why) != IIP_OK ||
-        (j->sharpen > 0 && sharpen(&out, j->sharpen, !(out.bands & 1), &o->budget, p, &why) != IIP_OK))
+    if (!(j->sharpen > 0))
+        return job_write(j, place, top, &opts, j->background, &o->budget, k, p, e);
+    if (held(&out, top->shape.w, top->shape.h, top->shape.bands, &o->budget, p, &why) != IIP_OK ||
+        collect(top, &out, &o->budget, &why) != IIP_OK ||
+        sharpen(&out, j->sharpen, !(out.bands & 1), &o->budget, p, &why) != IIP_OK)
         return read_failed(&why, e);
     whole = (whole_stage){{.shape = out, .next = whole_next}, 0};
     return job_write(j, place, &whole.stage, &opts, j->background, &o->budget, k, p, e);

@@ -175,6 +175,7 @@ static void test_fits(void **state)
     } cases[] = {
         {"\"width\": 100, \"height\": 100, \"fit\": \"fit\"", "fit.png", 100, 83},
         {"\"width\": 100, \"height\": 100, \"fit\": \"pad\", \"background\": \"ff0000\"", "pad.png", 100, 100},
+        {"\"width\": 100, \"height\": 100, \"fit\": \"pad\", \"sharpen\": 2", "padsharp.png", 100, 100},
         {"\"width\": 100, \"height\": 50, \"fit\": \"stretch\"", "stretch.jpg", 100, 50},
         {"\"width\": 50, \"height\": 100, \"gravity\": \"se\", \"rotate\": 90", "turn.webp", 50, 100},
         {"\"width\": 1200, \"height\": 1000, \"enlarge\": true", "large.png", 1200, 1000},
@@ -199,6 +200,15 @@ static void test_fits(void **state)
         assert_int_equal(w, cases[i].w);
         assert_int_equal(h, cases[i].h);
         assert_in_range(px[(h / 2 * w + w / 2) * 3 + 2], 118, 138); /* the blue of the source: no placeholder */
+        /* 100 x 83 in 100 x 100: rows 9 to 91, red or white around them */
+        for (int y = 0; strncmp(cases[i].name, "pad", 3) == 0 && y < h; y += y < 8 || y >= 92 ? 1 : 84)
+            for (int x = 0; x < w; x++) {
+                const int white = cases[i].name[3] == 's',
+                          edge = y == 8 || y == 92; /* sharpening sees what is beside */
+
+                if (y != 92 || !white)
+                    assert_in_range(px[(y * w + x) * 3 + 1], white && !edge ? 255 : white ? 200 : 0, white ? 255 : 0);
+            }
     }
 }
 
