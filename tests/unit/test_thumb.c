@@ -573,6 +573,36 @@ static void test_format(void **state)
     }
 }
 
+#ifdef IIP_HAVE_AVIF
+/* Two million pixels at most, the frame's too: others get the next best, who insists gets a refusal. */
+static void test_avif(void **state)
+{
+    static const iip_preset small = {"small", "rs:fit:2000:1000", NULL},
+                            large = {"large", "rs:fit:2000:1000/pd:1", &small};
+    static const struct {
+        const char *path;
+        iip_status status;
+        iip_format format;
+    } rows[] = {{"/unsafe/pr:small/plain/a.tif", IIP_OK, IIP_FMT_AVIF},
+                {"/unsafe/pr:large/plain/a.tif", IIP_OK, IIP_FMT_WEBP},
+                {"/unsafe/pr:small/plain/a.tif@avif", IIP_OK, IIP_FMT_AVIF},
+                {"/unsafe/pr:large/plain/a.tif@avif", IIP_E_LIMIT, IIP_FMT_NONE}};
+    const iip_info info = picture(4000, 2000, 1);
+    iip_limits lim;
+
+    fresh();
+    set.thumb_presets = &large;
+    iip_settings_limits(&lim, &set);
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        assert_int_equal(parse(rows[i].path), IIP_OK);
+        in.accept = "image/avif,image/webp,*/*";
+        assert_int_equal(thumb()->place(&in, &rq, &info, &lim, pool, &err), rows[i].status);
+        if (rows[i].status == IIP_OK)
+            assert_int_equal(rq.format, rows[i].format);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +613,9 @@ int main(void)
 #endif
         cmocka_unit_test(test_expiry),  cmocka_unit_test(test_place),      cmocka_unit_test(test_limits),
         cmocka_unit_test(test_format),
+#ifdef IIP_HAVE_AVIF
+        cmocka_unit_test(test_avif),
+#endif
     };
 
     apr_initialize();
