@@ -28,6 +28,7 @@ static void register_hooks(apr_pool_t *p)
 
     /* start */
     ap_hook_pre_config(iipd_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(iipd_memcached_check, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_check_config(iipd_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_add_decoders, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_post_config, NULL, NULL, APR_HOOK_MIDDLE);

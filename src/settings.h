@@ -115,7 +115,18 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPCacheSize, cache_size, PAIR, S, "10M 32M", N, "encoded [decoded]",                                            \
       "bytes of encoded answers and of decoded tiles kept per child")                                                  \
     X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \
-      "parsed images and open files kept per child")
+      "parsed images and open files kept per child")                                                                   \
+    X(IIPMemcached, memcached, SERVERS, S, "", N, "host[:port] ...",                                                   \
+      "memcached servers that hold encoded answers for all children and machines; default: none")                      \
+    X(IIPMemcachedClient, memcached_client, CLIENT, S, "apr", N, "apr|libmemcached",                                   \
+      "library that speaks to them; with libmemcached a server that hangs holds no thread")                            \
+    X(IIPMemcachedTTL, memcached_ttl, TIME, S, "1d", N, "time",                                                        \
+      "how long they keep an answer, 0 = as long as they can")                                                         \
+    X(IIPMemcachedDeadline, memcached_deadline, TIME, S, "20ms", N, "time",                                            \
+      "longest that a request waits for them; a server that needs longer is left alone for a while")                   \
+    X(IIPMemcachedSecret, memcached_secret, TEXT, S, "", N, "path",                                                    \
+      "file of 96 hex digits, the same on all machines: nobody else can make or foresee what is stored. Needed "       \
+      "unless all servers are on this machine")
 
 #define IIP_C_ROOT                                      const iip_root *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
@@ -135,8 +146,10 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
 #define IIP_C_JSON                                      const char *
-#define IIP_C_NOTICE                                    const char * /* UTF-8 */
-#define IIP_C_URL                                       const char * /* http(s), no trailing slash */
+#define IIP_C_NOTICE                                    const char *        /* UTF-8 */
+#define IIP_C_URL                                       const char *        /* http(s), no trailing slash */
+#define IIP_C_SERVERS                                   const char *const * /* "host:port"; likewise */
+#define IIP_C_CLIENT                                    int                 /* index into the words, -1 unset */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */
 #define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;

@@ -66,6 +66,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
 {
     iip_server_settings set;
     int threaded = AP_MPMQ_NOT_SUPPORTED;
+    iip_error e;
 
     iip_server_settings_effective(&set, ap_get_module_config(s->module_config, &iip_module));
     server_pool = make_pool();
@@ -74,12 +75,11 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "IIP0003: no memory for the caches, all pictures are refused");
         return;
     }
-    for (iip_root *root = iipd_roots(); root; root = root->next) {
-        iip_error e;
-
+    if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
+        ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0006: %s", e.detail);
+    for (iip_root *root = iipd_roots(); root; root = root->next)
         if (iip_root_open(root, server_pool, &e))
             ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: IIPRoot %s: %s", root->path, e.detail);
-    }
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     if (threaded != AP_MPMQ_NOT_SUPPORTED)
         apr_pool_cleanup_register(pchild, NULL, child_end, apr_pool_cleanup_null);

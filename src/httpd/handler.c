@@ -48,7 +48,7 @@ static int gone(void *ctx)
 /* ---- the answers ---- */
 
 /* In the request's pool: what is charged to it may live as long. */
-static iip_budget *budget(const iipd_request *q)
+static iip_budget *budget(iipd_request *q)
 {
     request_rec *r = q->r;
     iip_budget *b = apr_pcalloc(r->pool, sizeof *b);
@@ -60,6 +60,8 @@ static iip_budget *budget(const iipd_request *q)
     b->until = q->lim.deadline ? now + q->lim.deadline : 0;
     b->gone = gone;
     b->gone_ctx = w;
+    b->spent.open = now - q->began;
+    q->b = b;
     return b;
 }
 
@@ -377,6 +379,7 @@ int iipd_handler(request_rec *r)
         return DECLINED;
     q = apr_pcalloc(r->pool, sizeof *q);
     q->r = r;
+    q->began = apr_time_now();
     q->proto = proto;
     iip_settings_effective(&q->set, iipd_settings(r));
     iip_settings_limits(&q->lim, &q->set);
@@ -394,6 +397,7 @@ int iipd_handler(request_rec *r)
         else
             iipd_send_error(q);
     }
+    iipd_note_request(q);
     iipd_log_request(q);
     return OK;
 }

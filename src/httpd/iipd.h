@@ -32,6 +32,8 @@ typedef struct {
     iip_source_t *src;
     const iip_info *info;
     iip_blob *hold; /* keeps info */
+    apr_time_t began;
+    iip_budget *b; /* NULL: nothing was made of pixels */
 } iipd_request;
 
 /* ---- config.c: records, directives, roots ---- */
@@ -50,6 +52,11 @@ apr_array_header_t *iipd_warnings(void);
 /* ---- check.c: warnings of `httpd -t` and of the start ---- */
 int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+
+/* ---- memcached.c: its secret ---- */
+/* Fails the start if it has to and cannot be had. */
+int iipd_memcached_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+const unsigned char *iipd_memcached_secret(void); /* of IIP_L2_SECRET bytes; zeros without one */
 
 /* ---- provider.c: decoders of other modules ---- */
 int iipd_add_decoders(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
@@ -119,5 +126,7 @@ apr_bucket *iipd_bucket_blob_create(iip_blob *b, apr_bucket_alloc_t *list);
 
 /* ---- log.c ---- */
 void iipd_log_error(const iipd_request *q);
+/* Notes for LogFormat: iip-cache, iip-ms, iip-level. */
+void iipd_note_request(const iipd_request *q);
 void iipd_log_request(const iipd_request *q);
 #endif

@@ -13,7 +13,7 @@ ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"'}
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPMemcached": "127.0.0.1:11211 [::1] localhost:1", "IIPMemcachedSecret": "/etc/iip.secret", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"'}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -49,6 +49,11 @@ BAD = {
     "IIPMaxDecodes": ["", "0", "-1", "x", "1 x", "1 2 3"],
     "IIPCacheSize": ["", "-1", "x", "1M x", "1 2 3"],
     "IIPMetadataCache": ["", "-1", "x", "1 x", "1 2 3"],
+    "IIPMemcached": ["", "11211", "a:b:c", "host:99999", "fe80::1%eth0"],
+    "IIPMemcachedClient": ["", "redis", "apr apr"],
+    "IIPMemcachedTTL": ["", "-1", "x", "1y"],
+    "IIPMemcachedDeadline": ["", "-1", "20us", "1 2"],
+    "IIPMemcachedSecret": ["", "a b"],
 }
 
 
