@@ -37,8 +37,9 @@ typedef struct {
 } iip_watermark;
 #define IIP_WATERMARK_ONE 1000000
 
-#define IIP_DELIMITERS ";$!"                              /* order of the words in IIIFDelimiter; then none */
-enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
+#define IIP_DELIMITERS ";$!"                                        /* order of the words in IIIFDelimiter; then none */
+enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE };           /* order of the words in IIIFBare */
+enum { IIP_RESTRICT_TILES, IIP_RESTRICT_SIZES, IIP_RESTRICT_NONE }; /* order of the words in IIIFRestrictTo */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
 enum { IIP_TIFF_NONE, IIP_TIFF_LZW, IIP_TIFF_DEFLATE, IIP_TIFF_JPEG, IIP_TIFF_WEBP, IIP_TIFF_ZSTD };
 enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
@@ -103,6 +104,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "red, green, blue, viridis, magma, inferno, plasma, cividis, turbo, terrain")                                    \
     X(IIIFExtraInfo, extra_info, JSON, H, "", N, "object",                                                             \
       "JSON object whose members (rights, service, ...) are put into info.json; not those that tell what is answered") \
+    X(IIIFRestrictTo, restrict_to, WORD, D, "any", N, "tiles|sizes|any",                                               \
+      "what else gets 403: `tiles` answers tiles and sizes as info.json lists them, unturned and in default quality; " \
+      "`sizes` the whole picture in any size as well")                                                                 \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \

@@ -77,7 +77,8 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     int rc;
 
     if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
-        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK ||
+        (q->proto->allow && q->proto->allow(&q->rq, q->info, &q->e) != IIP_OK))
         return OK;
     if (iipd_watermark(q) != IIP_OK)
         return OK;

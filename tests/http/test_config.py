@@ -39,6 +39,7 @@ BAD = {
     "IIIFDelimiter": ["", "#", ";;"],
     "IIIFLiteralSlash": ["", "Yes please"],
     "IIIFExtensions": ["", "Some"],
+    "IIIFRestrictTo": ["", "tile", "tiles sizes"],
     "IIIFExtraInfo": ["", "x", "'[1]'", "'{\"a\":1'", "'{\"a\":01}'", "'{\"width\":5}'", "'{\"@context\":5}'", "'{\"\\u0069d\":5}'",
                       "'{\"a\":%s1%s}'" % ("[" * 40, "]" * 40), "'{\"a\":\"%s\"}'" % ("x" * 16400)],
     "IIPMaxSize": ["", "-1", "x", "500 x", "1 2 3", "99999999999999999999"],
