@@ -557,8 +557,11 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
     iip_gate_leave(k->gate);
     k->inside = 0;
     rv = k->to->write(k->to, p, n, e);
+    t0 = apr_time_now() - t0;
     if (k->b->until)
-        k->b->until += apr_time_now() - t0;
+        k->b->until += t0;
+    k->b->spent.send += t0;
+    k->b->spent.encode -= t0; /* it is called from there */
     if (rv == IIP_OK && (rv = iip_gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
         k->inside = 1;
     return rv;

@@ -111,7 +111,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
     X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
-    X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")
+    X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")                                 \
+    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
     X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \

@@ -373,6 +373,7 @@ static int answer(iipd_request *q, iip_server_t *sv)
 int iipd_handler(request_rec *r)
 {
     const iip_protocol *proto = r->handler ? iip_protocol_find(r->handler) : NULL;
+    iip_server_t *sv;
     iipd_request *q;
     int rc;
 
@@ -385,7 +386,10 @@ int iipd_handler(request_rec *r)
     iip_settings_effective(&q->set, iipd_settings(r));
     iip_settings_limits(&q->lim, &q->set);
     iip_request_init(&q->rq, &q->set);
-    rc = answer(q, iipd_server_enter());
+    sv = iipd_server_enter();
+    rc = answer(q, sv);
+    if (rc != DECLINED)
+        iipd_count(q, sv, rc);
     iipd_server_leave();
     if (rc == DECLINED)
         return iipd_decline(r);

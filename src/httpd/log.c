@@ -73,7 +73,7 @@ static char *times(const iip_times *t, char *text)
     return text;
 }
 
-static const char *const came[] = {
+const char *const iipd_came_names[IIPD_CAME] = {
     [IIP_CAME_HIT] = "hit", [IIP_CAME_SHARED] = "shared", [IIP_CAME_WAIT] = "wait",
     [IIP_CAME_RAW] = "raw", [IIP_CAME_MISS] = "miss",
 };
@@ -85,7 +85,7 @@ void iipd_note_request(const iipd_request *q)
     if (!q->b)
         return;
     if (q->b->came)
-        apr_table_setn(notes, "iip-cache", came[q->b->came]);
+        apr_table_setn(notes, "iip-cache", iipd_came_names[q->b->came]);
     apr_table_setn(notes, "iip-ms", times(&q->b->spent, apr_palloc(q->r->pool, MS_ROOM)));
     if (q->want == IIP_WANT_IMAGE)
         apr_table_setn(notes, "iip-level", apr_itoa(q->r->pool, q->rq.level));
@@ -104,6 +104,6 @@ void iipd_log_request(const iipd_request *q)
         " bytes held",
         r->method, ap_escape_logitem(r->pool, r->unparsed_uri ? r->unparsed_uri : r->uri), r->status,
         q->file ? ap_escape_logitem(r->pool, q->file) : "no file", iip_status_name(q->e.status),
-        q->b && q->b->came ? came[q->b->came] : "-", q->rq.level, q->b ? times(&q->b->spent, text) : "-",
+        q->b && q->b->came ? iipd_came_names[q->b->came] : "-", q->rq.level, q->b ? times(&q->b->spent, text) : "-",
         q->b ? q->b->peak : 0);
 }

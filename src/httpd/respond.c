@@ -115,10 +115,13 @@ void iipd_picture_headers(iipd_request *q, const iip_encoder *enc)
 /* ---- bodies ---- */
 
 /* Once a client has gone there is nobody to tell. */
-static int pass(request_rec *r, apr_bucket_brigade *bb)
+static int pass(iipd_request *q, apr_bucket_brigade *bb)
 {
+    const apr_time_t t0 = apr_time_now();
+
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
-    ap_pass_brigade(r->output_filters, bb);
+    ap_pass_brigade(q->r->output_filters, bb);
+    q->sent += apr_time_now() - t0;
     return OK;
 }
 
@@ -133,7 +136,7 @@ int iipd_send_head(iipd_request *q)
         apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
     else
         ap_set_accept_ranges(q->r);
-    return pass(q->r, brigade(q->r));
+    return pass(q, brigade(q->r));
 }
 
 int iipd_send_blob(iipd_request *q, iip_blob *b)
@@ -144,7 +147,7 @@ int iipd_send_blob(iipd_request *q, iip_blob *b)
     ap_set_accept_ranges(r);
     ap_set_content_length(r, (apr_off_t)b->len);
     APR_BRIGADE_INSERT_TAIL(bb, iipd_bucket_blob_create(b, bb->bucket_alloc));
-    return pass(r, bb);
+    return pass(q, bb);
 }
 
 static int send_bytes(iipd_request *q, const char *text, size_t n, const char *mime)
@@ -155,7 +158,7 @@ static int send_bytes(iipd_request *q, const char *text, size_t n, const char *m
     content_type(r, mime);
     ap_set_content_length(r, (apr_off_t)n);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_pool_create(text, n, r->pool, bb->bucket_alloc));
-    return pass(r, bb);
+    return pass(q, bb);
 }
 
 /* A text's identity is the text: base URL, limits and media type all show in it. */
@@ -189,7 +192,7 @@ int iipd_send_file(iipd_request *q, const char *mime)
     /* Our descriptor is closed with r->pool, which lives until the last bucket is written */
     apr_os_file_put(&file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, r->pool);
     apr_brigade_insert_file(bb, file, 0, q->src->id.size, r->pool);
-    return pass(r, bb);
+    return pass(q, bb);
 }
 
 int iipd_send_redirect(iipd_request *q, int status, const char *url)
@@ -219,7 +222,7 @@ int iipd_send_options(iipd_request *q)
                        "X-Requested-With");
         apr_table_setn(h, "Access-Control-Max-Age", "86400");
     }
-    return pass(r, brigade(r));
+    return pass(q, brigade(r));
 }
 
 int iipd_send_error(iipd_request *q)
@@ -250,7 +253,7 @@ int iipd_send_error(iipd_request *q)
 
 typedef struct {
     iip_sink sink;
-    request_rec *r;
+    iipd_request *q;
     apr_bucket_brigade *bb;
     char *piece;
     size_t n;
@@ -265,9 +268,9 @@ static iip_status stream_flush(stream *k, iip_error *e)
     k->piece = NULL;
     k->n = 0;
     k->begun = 1;
-    rv = ap_pass_brigade(k->r->output_filters, k->bb);
+    rv = ap_pass_brigade(k->q->r->output_filters, k->bb);
     apr_brigade_cleanup(k->bb);
-    if (rv || k->r->connection->aborted)
+    if (rv || k->q->r->connection->aborted)
         return iip_fail(e, IIP_E_ABORTED, rv, "client gone");
     return IIP_OK;
 }
@@ -298,7 +301,7 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
  * stream. HTTP/1.0 knows the end of an answer by the end of the connection alone: there only a reset tells. */
 static void stream_cut(stream *k)
 {
-    request_rec *r = k->r;
+    request_rec *r = k->q->r;
     conn_rec *c = r->connection;
     struct linger reset = {1, 0};
     apr_os_sock_t fd;
@@ -307,7 +310,7 @@ static void stream_cut(stream *k)
     if (!c->master)
         c->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(k->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
-    pass(r, k->bb);
+    pass(k->q, k->bb);
     if (!c->master && r->proto_num < HTTP_VERSION(1, 1) && !apr_os_sock_get(&fd, ap_get_conn_socket(c))) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         c->aborted = 1;
@@ -316,7 +319,7 @@ static void stream_cut(stream *k)
 
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
 {
-    stream k = {{stream_write}, q->r, brigade(q->r), NULL, 0, 0};
+    stream k = {{stream_write}, q, brigade(q->r), NULL, 0, 0};
     iip_status rv;
 
     apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
@@ -324,7 +327,7 @@ iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
     if (rv == IIP_OK && k.n)
         rv = stream_flush(&k, &q->e);
     if (rv == IIP_OK) {
-        pass(q->r, k.bb);
+        pass(q, k.bb);
     } else if (k.begun) {
         iipd_log_error(q);
         stream_cut(&k);

@@ -16,7 +16,7 @@ struct iip_stage {
 
 /* Where a request's time went; microseconds. */
 typedef struct {
-    apr_interval_time_t open, read, decode, process, encode;
+    apr_interval_time_t open, read, decode, process, encode, send;
 } iip_times;
 
 /* Where an answer came from: the child's cache, memcached, another request that made it just then, the file as it lies,
