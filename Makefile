@@ -28,10 +28,11 @@ APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
 APR_LIBS   := $(shell apr-1-config --link-ld 2>/dev/null) $(shell apu-1-config --link-ld 2>/dev/null)
 LIBS_NEEDED := libtiff-4 libjpeg libpng zlib libwebp libopenjp2
 # Used where installed: each found one defines IIP_HAVE_<NAME>; its files are empty without
-LIBS_WANTED := lcms2 libavif libdeflate libheif libjxl libmemcached
+LIBS_WANTED := lcms2 libavif libdeflate libheif libjxl libmemcached libcurl jansson librsvg-2.0 expat libcrypto
 LIBS_FOUND  := $(foreach l,$(LIBS_WANTED),$(shell pkg-config --exists $(l) 2>/dev/null && echo $(l)))
 HAVE_GIF    := $(shell test -f /usr/include/gif_lib.h && echo 1)
-HAVE        := $(foreach l,$(LIBS_FOUND),-DIIP_HAVE_$(shell echo $(l:lib%=%) | tr a-z A-Z)) $(if $(HAVE_GIF),-DIIP_HAVE_GIF)
+HAVE        := $(foreach l,$(LIBS_FOUND),-DIIP_HAVE_$(shell echo $(l:lib%=%) | sed 's/-.*//' | tr a-z A-Z)) $(if $(HAVE_GIF),-DIIP_HAVE_GIF) \
+               $(if $(and $(filter libcurl,$(LIBS_FOUND)),$(filter jansson,$(LIBS_FOUND))),-DIIP_HAVE_JOBS)
 LIB_CFLAGS := $(HAVE) $(shell pkg-config --cflags $(LIBS_NEEDED) $(LIBS_FOUND) 2>/dev/null)
 LIB_LIBS   := $(shell pkg-config --libs $(LIBS_NEEDED) $(LIBS_FOUND) 2>/dev/null) $(if $(HAVE_GIF),-lgif) -lm -lpthread
 
@@ -136,6 +137,7 @@ fuzz:
 
 bench: all
 	$(PYTHON) tests/bench/bench.py
+	$(PYTHON) tests/bench/sources.py
 
 # The README's generated parts: directive table, bench figures
 readme: $(BUILD)/iip

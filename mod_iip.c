@@ -2,7 +2,7 @@
  * mod_iip: images of any size as IIIF, out of httpd. The table of contents of the module: its record, hooks and
  * directives. Directives are rows of src/settings.h, the flow of a request is src/httpd/handler.c, all behind it is
  * src/serve.c. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 #include <mod_status.h>
 
 /* Where a directive may stand, by the scope letters of settings.h */
@@ -14,13 +14,18 @@
 #define PLACE(d, m, ...) AT_##m,
 enum { IIP_SETTINGS(PLACE) };
 enum { IIP_SERVER_SETTINGS(PLACE) };
+#define JOB_PLACE_OF(d, m, ...) AT_JOB_##m,
+enum { IIP_JOB_SETTINGS(JOB_PLACE_OF) };
 
-#define DIRECTIVE(d, m, where, rows, help)       AP_INIT_TAKE_ARGV(#d, iipd_set, (void *)&rows[AT_##m], where, help),
-#define ROW(d, m, KIND, s, def, key, args, help) DIRECTIVE(d, m, WHERE_##s, iip_directives, args ": " help)
+#define DIRECTIVE(d, at, where, rows, help)      AP_INIT_TAKE_ARGV(#d, iipd_set, (void *)&rows[at], where, help),
+#define ROW(d, m, KIND, s, def, key, args, help) DIRECTIVE(d, AT_##m, WHERE_##s, iip_directives, args ": " help)
 #define SERVER_ROW(d, m, KIND, s, def, key, args, help)                                                                \
-    DIRECTIVE(d, m, WHERE_##s, iip_server_directives, args ": " help)
+    DIRECTIVE(d, AT_##m, WHERE_##s, iip_server_directives, args ": " help)
+#define JOB_ROW(d, m, KIND, s, def, key, args, help)                                                                   \
+    DIRECTIVE(d, AT_JOB_##m, WHERE_##s, iip_job_directives, args ": " help)
 
-static const command_rec directives[] = {IIP_SETTINGS(ROW) IIP_SERVER_SETTINGS(SERVER_ROW){NULL}};
+static const command_rec directives[] = {IIP_SETTINGS(ROW) IIP_SERVER_SETTINGS(SERVER_ROW)
+                                             IIP_JOB_SETTINGS(JOB_ROW){NULL}};
 
 static void register_hooks(apr_pool_t *p)
 {
@@ -35,14 +40,18 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(iipd_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_shared_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_shared_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(iipd_job_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(iipd_job_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     /* a request */
     ap_hook_pre_translate_name(iipd_pre_translate_name, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(iipd_translate_name, mappers, NULL, APR_HOOK_LAST);
     ap_hook_fixups(iipd_fixups, NULL, core, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(iipd_jpip_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(iipd_handler, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(iipd_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, iipd_status_section, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(iipd_job_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(iipd_insert_error_filter, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What an answer needs besides the pixels it shows: tables of colours (shared by all pictures of one profile), the
  * picture's histogram, the watermark. Each is made once in a child. */
-#include "job.h"
+#include "image_job.h"
 #include <apr_strings.h>
 #include <stdlib.h>
 

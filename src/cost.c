@@ -55,6 +55,21 @@ static int64_t floats(const iip_request *rq, const iip_info *info, int64_t w)
     return plus(strips * IIP_MAP_BYTES, times(times(w, strips + around), (bands + 1) * (int64_t)sizeof(float)));
 }
 
+/* Counting the histogram, which is done before the answer is begun: a row of cells of the smallest level, as it lies
+ * and as floats. */
+static int64_t counting(const iip_info *info)
+{
+    const int level = info->levels - 1;
+    const iip_level *l = &info->level[level];
+    const int64_t sample = (int64_t)iip_sample_size(info->sample) * info->bands;
+    int64_t rows = iip_strip_rows(info, level, l->w), sum;
+
+    rows = rows < l->h ? rows : l->h;
+    sum = plus(times(times(l->w, rows), sample), times(times(l->tile_w, l->tile_h), sample));
+    sum = plus(sum, plus(2 * IIP_MAP_BYTES, times(l->w, 2 * (int64_t)sizeof(float) * info->bands)));
+    return plus(sum, (int64_t)(info->level_hold[level] < MUCH ? info->level_hold[level] : MUCH));
+}
+
 int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
 {
     const iip_level *l = &info->level[rq->level];
@@ -88,8 +103,10 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
         sum = plus(sum, times(answer, enc->cost));
     else if (!iip_request_streams(rq))
         sum = plus(sum, times(answer, bands + (enc ? enc->cost : 0)));
-    sum = plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
-    return plus(sum, (int64_t)(info->level_hold[rq->level] < MUCH ? info->level_hold[rq->level] : MUCH));
+    sum = plus(sum, (int64_t)(info->level_hold[rq->level] < MUCH ? info->level_hold[rq->level] : MUCH));
+    if (iip_request_counts(rq) && counting(info) > sum)
+        sum = counting(info);
+    return plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
 }
 
 int iip_request_streams(const iip_request *rq)

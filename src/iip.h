@@ -92,6 +92,7 @@ typedef struct {
     size_t memory;                           /* bytes one request may hold */
     apr_interval_time_t deadline;            /* for the whole computation */
     int upscale;                             /* may answers be larger than the region they show */
+    int foreign;                             /* a stranger's file: decoders for trusted ones are not asked */
 } iip_limits;
 /* << */
 
@@ -107,7 +108,7 @@ typedef enum {
     IIP_OP_GAMMA, /* {g}: max(v, 0)^g */
     IIP_OP_LOG,   /* ln(1 + 255 max(v, 0)) / ln 256 */
     IIP_OP_INVERT,   /* 1 - v */
-    IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB */
+    IIP_OP_CMAP,     /* {an IIP_CMAP_ of ops.h}: first band to RGB; {-1}: not so */
     IIP_OP_CONVOLVE, /* {n, k...}: n x n weights, n = 3 or 5 or 1, row by row; divided by their sum where above 0 */
     IIP_OP_CONTRAST, /* {c}: v times c; then all becomes 8 bits */
     IIP_OP_GRAY,     /* RGB to its grey */
@@ -181,6 +182,7 @@ typedef struct {
     int negotiated;               /* format was chosen by Accept: Vary; not part of the line */
     struct iip_source *watermark; /* the file of the settings' IIPWatermark; NULL: none */
     const iip_settings *set;      /* members marked K there are part of the line like all else */
+    const char *ignored;          /* what nobody knows in it, for the log; NULL: nothing */
     const void *asked;            /* the protocol's own, from its parse() to its place(); NULL: none */
     /* set by iip_request_resolve() */
     iip_rect src;         /* full-resolution pixels of the upright picture, clipped */

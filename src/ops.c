@@ -18,7 +18,7 @@ static const struct {
     [IIP_OP_GAMMA] = {CURVE, 1, 1, 1},
     [IIP_OP_LOG] = {CURVE, 0, 0, NAN},
     [IIP_OP_INVERT] = {INVERT, 0, 0, NAN},
-    [IIP_OP_CMAP] = {CMAP, 1, 1, NAN},
+    [IIP_OP_CMAP] = {CMAP, 1, 1, -1},
     [IIP_OP_CONVOLVE] = {CONVOLVE, 2, 1 + IIP_MAX_KERNEL *IIP_MAX_KERNEL, NAN},
     [IIP_OP_CONTRAST] = {LEVELS, 1, 1, 1},
     [IIP_OP_GRAY] = {COLOURS, 0, 0, NAN},
@@ -59,7 +59,7 @@ static iip_status check(iip_op_kind kind, int argc, const float *arg, iip_error 
     if (good && kind == IIP_OP_CONVOLVE)
         good = is_count(arg[0], IIP_MAX_KERNEL) && (int)arg[0] % 2 && argc == 1 + (int)arg[0] * (int)arg[0];
     if (good && kind == IIP_OP_CMAP)
-        good = arg[0] == 0 || is_count(arg[0], IIP_CMAP_COUNT - 1);
+        good = arg[0] == -1 || arg[0] == 0 || is_count(arg[0], IIP_CMAP_COUNT - 1);
     return good ? IIP_OK : iip_refuse(e, IIP_E_RANGE, "operation");
 }
 

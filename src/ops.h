@@ -12,8 +12,8 @@
 /* Adds an operation at its place; arguments (see iip_op_kind) are copied into p. What one command of the IIP protocol
  * chooses between takes each other's place, the last one wins: GAMMA and LOG; STRETCH, CONTRAST and EQUALIZE; GRAY,
  * BITONAL and BINARY; two of one kind. Only MINMAX adds up, channel by channel. What changes nothing (a gamma or
- * contrast of 1) just takes away what stood there. IIP_E_LIMIT: a matrix or kernel too large, too many ranges;
- * IIP_E_RANGE: arguments that are no finite numbers, too few or too many, no row of a table. */
+ * contrast of 1, a colour map of -1) just takes away what stood there. IIP_E_LIMIT: a matrix or kernel too large, too
+ * many ranges; IIP_E_RANGE: arguments that are no finite numbers, too few or too many, no row of a table. */
 iip_status iip_op_add(iip_request *rq, iip_op_kind kind, int argc, const float *arg, apr_pool_t *p, iip_error *e);
 
 /* The operation of a kind in a request, or NULL. */

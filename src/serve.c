@@ -8,7 +8,8 @@
  *   aids    = colours, histogram, watermark   caches of their own, filled before the pipeline (aids.c)
  *
  * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
-#include "job.h"
+#include "image_job.h"
+#include "codec/jp2.h"
 #include <math.h>
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
 #define MARK_BUDGET   (34 << 20) /* of watermarks: an eighth is the largest */
 #define MOST_XMP      (1 << 20)
+#define INDEX_BUDGET  ((size_t)64 << 20) /* bytes of packet indexes in memory; of mapped ones eight times as many */
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
@@ -34,8 +36,17 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     if (apr_generate_random_bytes(sv->secret[0], sizeof sv->secret) != APR_SUCCESS)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
+    sv->indexes = jpip_indexes_create(set->state_dir, set->jpip_index_age, INDEX_BUDGET, p);
+    iip_jp2_indexes(sv->indexes, -1);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
-    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers ? sv : NULL;
+    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers && sv->indexes
+               ? sv
+               : NULL;
+}
+
+jpip_indexes *iip_server_indexes(iip_server_t *sv)
+{
+    return sv->indexes;
 }
 
 iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, const unsigned char *secret, iip_error *e)
@@ -58,6 +69,8 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->histogram);
     iip_cache_clear(sv->mark);
     iip_readers_clear(sv->readers);
+    iip_jp2_indexes(NULL, -1);
+    jpip_indexes_clear(sv->indexes);
     iip_gate_destroy(&sv->gate);
 }
 
@@ -91,27 +104,6 @@ static void info_free(void *v)
     apr_pool_destroy(((info_value *)v)->pool);
 }
 
-/* What the rest of the house relies on, whoever wrote the decoder. */
-static int info_sound(const iip_info *i)
-{
-    if (i->levels < 1 || i->levels > IIP_MAX_LEVELS || i->bands < 1 || i->bands > 1024 || i->orientation < 0 ||
-        i->orientation > 8)
-        return 0;
-    for (int n = 0; n < i->levels; n++) {
-        const iip_level *l = &i->level[n];
-        int64_t cell;
-
-        if (l->w < 1 || l->h < 1 || l->w > IIP_MAX_SIDE || l->h > IIP_MAX_SIDE || l->tile_w < 1 || l->tile_h < 1)
-            return 0;
-        if (__builtin_mul_overflow(l->tile_w < l->w ? l->tile_w : l->w, l->tile_h < l->h ? l->tile_h : l->h, &cell) ||
-            cell > (int64_t)(IIP_MAX_CELL / ((size_t)i->bands * iip_sample_size(i->sample))))
-            return 0;
-        if (n > 0 && (l->w > l[-1].w || l->h > l[-1].h))
-            return 0;
-    }
-    return 1;
-}
-
 /* What the profile is to the picture. Pictures of one collection have the same one: it is known by its hash. */
 static void look_at_colours(const iip_server_t *sv, iip_info *i)
 {
@@ -137,7 +129,7 @@ static iip_status fill_info(void *ctx, iip_blob **out, iip_error *e)
     v = apr_pcalloc(pool, sizeof *v);
     v->pool = pool;
     rv = lease->dec->info(lease->reader, &v->info, pool, e);
-    if (rv == IIP_OK && !info_sound(&v->info))
+    if (rv == IIP_OK && !iip_info_sound(&v->info))
         rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: its header breaks a structural limit", lease->dec->name);
     if (rv == IIP_OK && !iip_source_same(lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while its header was read");

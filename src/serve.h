@@ -7,6 +7,7 @@
 #include "cache/l2.h"
 
 typedef struct iip_server iip_server_t; /* per child: caches, readers, gate, counters */
+struct jpip_indexes;
 
 /* p: a pool with a locked allocator that lives as long as the child (architecture 3.1). set is effective. NULL if
  * memory is out. */
@@ -17,6 +18,8 @@ iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, co
                             iip_error *e);
 /* No other thread is left: tests, tool, threaded MPMs. Frees all that malloc gave. */
 void iip_server_destroy(iip_server_t *sv);
+/* Its packet indexes (jpip/index.h). */
+struct jpip_indexes *iip_server_indexes(iip_server_t *sv);
 
 /* The header of the picture, upright; *info lives while *hold is held (release it). name -> source is done by the
  * caller. After IIP_OK what s names has been read through s's own root under s's identity, now or earlier in this

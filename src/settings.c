@@ -40,7 +40,10 @@ enum {
     KIND_LIST,
     KIND_SERVERS,
     KIND_CLIENT,
-    KIND_NETS
+    KIND_NETS,
+    KIND_WORDS,
+    KIND_TIMES,
+    KIND_PATHS
 };
 
 #define ROW(d, m, KIND, s, def, key, args, help) {#d, def, args, help, #s[0], KIND_##KIND, offsetof(OF, m)},
@@ -49,6 +52,9 @@ const iip_directive iip_directives[] = {IIP_SETTINGS(ROW){0}};
 #undef OF
 #define OF iip_server_settings
 const iip_directive iip_server_directives[] = {IIP_SERVER_SETTINGS(ROW){0}};
+#undef OF
+#define OF iip_job_settings
+const iip_directive iip_job_directives[] = {IIP_JOB_SETTINGS(ROW){0}};
 #undef OF
 
 const char iip_setting_unbuilt[] = "this build cannot do that";
@@ -61,6 +67,7 @@ static const char *const format_names[IIP_FMT_COUNT] = {
 
 static iip_settings defaults;
 static iip_server_settings server_defaults;
+static iip_job_settings job_defaults;
 
 /* ---- unset, merge: by C type ---- */
 
@@ -81,6 +88,12 @@ _Static_assert(IIP_FMT_COUNT == 9, "no_qualities has a value for each format");
 void iip_settings_unset(iip_settings *s)
 {
     IIP_SETTINGS(UNSET)
+    s->job = NULL;
+}
+
+void iip_job_settings_unset(iip_job_settings *s)
+{
+    IIP_JOB_SETTINGS(UNSET)
 }
 
 void iip_server_settings_unset(iip_server_settings *s)
@@ -145,6 +158,12 @@ static inline iip_qualities over_qualities(iip_qualities base, iip_qualities add
 void iip_settings_merge(iip_settings *out, const iip_settings *base, const iip_settings *add)
 {
     IIP_SETTINGS(MERGE)
+    out->job = over_pointer(base->job, add->job);
+}
+
+void iip_job_settings_merge(iip_job_settings *out, const iip_job_settings *base, const iip_job_settings *add)
+{
+    IIP_JOB_SETTINGS(MERGE)
 }
 
 void iip_settings_effective(iip_settings *out, const iip_settings *raw)
@@ -157,6 +176,14 @@ void iip_server_settings_effective(iip_server_settings *out, const iip_server_se
     const iip_server_settings *base = &server_defaults;
 
     IIP_SERVER_SETTINGS(MERGE)
+}
+
+void iip_job_settings_effective(iip_job_settings *out, const iip_job_settings *raw)
+{
+    if (raw)
+        iip_job_settings_merge(out, &job_defaults, raw);
+    else
+        *out = job_defaults;
 }
 
 /* ---- texts ---- */
@@ -466,11 +493,20 @@ static const char *set_time(void *member, const words *w)
     return iip_parse_time(w->argv[0], member) ? wrong(w) : NULL;
 }
 
+static const char *set_times(void *member, const words *w)
+{
+    iip_pair *times = member;
+
+    return iip_parse_time(w->argv[0], &times->a) || iip_parse_time(w->argv[1], &times->b) ? wrong(w) : NULL;
+}
+
 static const char *set_text(void *member, const words *w)
 {
-    if (!header_safe(w->argv[0]))
+    const char *text = w->argc ? w->argv[0] : ""; /* httpd drops an empty last word */
+
+    if (!header_safe(text))
         return apr_pstrcat(w->p, w->d->name, " takes up to 1024 octets, no control characters", NULL);
-    *(const char **)member = w->argv[0];
+    *(const char **)member = text;
     return NULL;
 }
 
@@ -613,6 +649,35 @@ static const char *set_client(void *member, const words *w)
     return bad;
 }
 
+/* Words as they are; who uses them looks at them (job/place.c). */
+static const char *set_words(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        if (!header_safe(w->argv[i]))
+            return wrong(w);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
+static const char *set_paths(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        if (*w->argv[i] != '/' || !header_safe(w->argv[i]))
+            return apr_pstrcat(w->p, w->d->name, " takes absolute paths, or none", NULL);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
 static const char *set_nets(void *member, const words *w)
 {
     apr_ipsubnet_t **nets = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *nets);
@@ -639,6 +704,7 @@ static setter *const setters[] = {
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
     [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
     [KIND_NOTICE] = set_notice, [KIND_SERVERS] = set_servers,   [KIND_CLIENT] = set_client,
+    [KIND_WORDS] = set_words,   [KIND_TIMES] = set_times,       [KIND_PATHS] = set_paths,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */
@@ -695,6 +761,9 @@ void iip_settings_init(apr_pool_t *p)
         set_default(&defaults, d, p);
     for (const iip_directive *d = iip_server_directives; d->name; d++)
         set_default(&server_defaults, d, p);
+    iip_job_settings_unset(&job_defaults);
+    for (const iip_directive *d = iip_job_directives; d->name; d++)
+        set_default(&job_defaults, d, p);
 }
 
 /* ---- values ---- */
@@ -714,6 +783,7 @@ void iip_settings_limits(iip_limits *lim, const iip_settings *set)
     lim->max_pixels = set->max_pixels;
     lim->memory = set->max_memory ? (size_t)set->max_memory : SIZE_MAX;
     lim->deadline = set->timeout;
+    lim->foreign = 0;
     /* A server that grows pictures must say how far (spec/iiif.md R23) */
     lim->upscale = set->upscaling && (size.a || set->max_area);
 }

@@ -112,7 +112,14 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
     X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
     X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")                                 \
-    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")
+    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off",                                                                  \
+      "figures are shown here: `SetHandler iip-status`, and `?status` of the job service")                             \
+    X(JPIPTimeout, jpip_timeout, TIME, D, "300s", N, "time", "a JPIP channel that is idle for so long is closed")      \
+    X(JPIPMaxResponse, jpip_max_response, NUMBER, D, "64M", N, "bytes",                                                \
+      "longest JPIP answer; the client asks again for the rest")                                                       \
+    X(JPIPLinkRoot, jpip_link_root, PATHS, D, "", N, "path ...",                                                       \
+      "folders, beside the one of IIPRoot, that absolute links in JPX files may lead to; \"none\" takes all back")     \
+    X(JPIPRaw, jpip_raw, FLAG, D, "Off", N, "On|Off", "JPIP answers `type=raw` with the file as it lies")
 
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
     X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \
@@ -131,8 +138,63 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "longest that a request waits for them; a server that needs longer is left alone for a while")                   \
     X(IIPMemcachedSecret, memcached_secret, TEXT, S, "", N, "path",                                                    \
       "file of 96 hex digits, the same on all machines: nobody else can make or foresee what is stored. Needed "       \
-      "unless all servers are on this machine")
+      "unless all servers are on this machine")                                                                        \
+    X(IIPJobSpool, job_spool, TEXT, S, "", N, "path",                                                                  \
+      "folder of the jobs that are waiting, at work and over, on a local disk; without it no jobs are taken")          \
+    X(IIPJobWorkers, job_workers, NUMBER, S, "", N, "n", "processes that work on jobs; default: half the cores")       \
+    X(IIPJobMaxQueue, job_max_queue, NUMBER, S, "100000", N, "n", "jobs that may wait; more get 503")                  \
+    X(IIPJobTimeout, job_timeout, TIME, S, "120s", N, "time", "of a job, on the clock and of computing")               \
+    X(IIPJobMemory, job_memory, NUMBER, S, "1G", N, "bytes", "a job's decoding may use")                               \
+    X(IIPJobKeep, job_keep, TIMES, S, "1d 7d", N, "done failed", "how long the records of jobs are kept")              \
+    X(JPIPSessions, jpip_sessions, TEXT, S, "", N, "provider[:args]",                                                  \
+      "where JPIP channels are kept, as in SSLSessionCache: shmcb, redis or memcache; default: 16 MB of shared "       \
+      "memory, `shmcb:jpip-sessions(16777216)` below httpd's runtime directory")                                       \
+    X(IIPStateDir, state_dir, TEXT, S, "", N, "path",                                                                  \
+      "folder for what outlives a child: packet indexes of JPEG 2000 files; made at the start, default `iip` in "      \
+      "httpd's runtime directory")                                                                                     \
+    X(JPIPIndexAge, jpip_index_age, TIME, S, "30d", N, "time",                                                         \
+      "packet indexes not used for so long are removed, 0 = never")
 
+/* Of the job service (spec/imgserve.md section 11): kept apart, so that places without jobs carry one pointer. */
+#define IIP_JOB_SETTINGS(X)                                                                                            \
+    X(IIPJobs, on, FLAG, D, "Off", N, "On|Off",                                                                        \
+      "`imgserve-handler` answers here: JSON jobs that fetch, resize or rasterize a picture and store it")             \
+    X(IIPJobRetries, retries, NUMBER, D, "5", N, "n", "further attempts after one that may go well another time")      \
+    X(IIPJobMaxRequest, max_request, NUMBER, D, "1M", N, "bytes", "largest body of a request")                         \
+    X(IIPJobTransferTimeout, transfer_timeout, TIME, D, "60s", N, "time", "of one download or upload")                 \
+    X(IIPJobMaxSource, max_source, NUMBER, D, "64M", N, "bytes", "largest source")                                     \
+    X(IIPJobMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "of a source, and of a result")                \
+    X(IIPJobSourceRoot, source_root, TEXT, D, "", N, "path", "folder of file: sources; without it there are none")     \
+    X(IIPJobDestRoot, dest_root, TEXT, D, "", N, "path", "folder of file: destinations; without it there are none")    \
+    X(IIPJobSourceSchemes, source_schemes, WORDS, D, "http https", N, "scheme ...",                                    \
+      "of sources: http https ftp ftps file")                                                                          \
+    X(IIPJobDestSchemes, dest_schemes, WORDS, D, "file", N, "scheme ...", "of destinations")                           \
+    X(IIPJobSourceHosts, source_hosts, WORDS, D, "*", N, "pattern ...",                                                \
+      "hosts sources may come from: a name, `*.example.org`, `*` or none")                                             \
+    X(IIPJobDestHosts, dest_hosts, WORDS, D, "none", N, "pattern ...",                                                 \
+      "hosts results may go to, and callbacks be made to")                                                             \
+    X(IIPJobAllowNet, allow_net, WORDS, D, "none", N, "cidr ...",                                                      \
+      "private or special addresses that may be spoken to all the same")                                               \
+    X(IIPJobDenyNet, deny_net, WORDS, D, "none", N, "cidr ...", "addresses that never may")                            \
+    X(IIPJobPorts, ports, WORDS, D, "80 443 21 990", N, "n ...|any", "ports that may be spoken to")                    \
+    X(IIPJobFTPSecure, ftp_secure, WORD, D, "off", N, "off|try|required", "explicit TLS for ftp:")                     \
+    X(IIPJobCAFile, ca_file, TEXT, D, "", N, "path", "certificates of authorities; default: the system's")             \
+    X(IIPJobUserAgent, user_agent, TEXT, D, "", N, "text",                                                             \
+      "what downloads and uploads call themselves; default: mod_iip/ and its version")                                 \
+    X(IIPJobCallbackSecret, callback_secret, TEXT, D, "", N, "path",                                                   \
+      "file with the secret that signs callbacks, readable by User")                                                   \
+    X(IIPJobStrictStatus, strict_status, FLAG, D, "Off", N, "On|Off",                                                  \
+      "202, 400, 405 and 422 where old clients expect 200 and 404")                                                    \
+    X(IIPJobAllowAnonymous, allow_anonymous, FLAG, D, "Off", N, "On|Off",                                              \
+      "take jobs from clients that did not log in: write it where addresses or a firewall protect the place")          \
+    X(IIPJobPlaceholderText, placeholder_text, TEXT, H, "", N, "[text]",                                               \
+      "on the picture that stands in for the result; default: Image being processed")                                  \
+    X(IIPJobFailureText, failure_text, TEXT, H, "", N, "[text]",                                                       \
+      "on the picture of a job that failed (an empty text leaves the placeholder); default: Image processing failed")  \
+    X(IIPJobPlaceholderColor, placeholder_colour, WORDS, H, "ffffff 000000", N, "rrggbb ...", "ground and text")       \
+    X(IIPJobPlaceholderFile, placeholder_file, TEXT, D, "", N, "path", "a picture in place of that text")
+
+#define IIP_C_WORDS                                     const char *const * /* NULL unset, else ends with NULL */
 #define IIP_C_ROOT                                      const iip_root *
 #define IIP_C_WORD                                      int /* index into the words, -1 unset */
 #define IIP_C_CODING                                    int /* likewise */
@@ -145,6 +207,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_LAYERS                                    iip_lower /* most, 0 = no limit; 1: half of what there is, rounded up */
 #define IIP_C_PAIR                                      iip_pair /* -1 unset */
 #define IIP_C_PLACES                                    iip_pair /* the first at least 1 */
+#define IIP_C_TIMES                                     iip_pair /* microseconds */
 #define IIP_C_NUMBER                                    int64_t  /* -1 unset */
 #define IIP_C_TIME                                      int64_t  /* microseconds, -1 unset */
 #define IIP_C_WATERMARK                                 const iip_watermark *
@@ -156,11 +219,16 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_SERVERS                                   const char *const * /* "host:port"; likewise */
 #define IIP_C_CLIENT                                    int                 /* index into the words, -1 unset */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
+#define IIP_C_PATHS                                     const char *const *     /* absolute; likewise */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */
 #define IIP_MEMBER(d, m, KIND, s, def, key, args, help) IIP_C_##KIND m;
 
+typedef struct {
+    IIP_JOB_SETTINGS(IIP_MEMBER)
+} iip_job_settings;
 struct iip_settings {
     IIP_SETTINGS(IIP_MEMBER)
+    const iip_job_settings *job; /* NULL: nothing is said of jobs */
 };
 typedef struct {
     IIP_SERVER_SETTINGS(IIP_MEMBER)
@@ -175,6 +243,7 @@ typedef struct {
 } iip_directive;
 extern const iip_directive iip_directives[];        /* of iip_settings, ends with name NULL */
 extern const iip_directive iip_server_directives[]; /* of iip_server_settings */
+extern const iip_directive iip_job_directives[];    /* of iip_job_settings */
 
 /* All members unset. */
 void iip_settings_unset(iip_settings *s);
@@ -196,6 +265,10 @@ void iip_server_settings_effective(iip_server_settings *out, const iip_server_se
 /* Parses the defaults, once per configuration (p outlives all use), before threads. Asserts that each default is good.
  */
 void iip_settings_init(apr_pool_t *p);
+/* Likewise of the job service; raw NULL: all defaults. */
+void iip_job_settings_unset(iip_job_settings *s);
+void iip_job_settings_merge(iip_job_settings *out, const iip_job_settings *base, const iip_job_settings *add);
+void iip_job_settings_effective(iip_job_settings *out, const iip_job_settings *raw);
 /* The limits in force: the smaller of administrator and .htaccess. set must be effective. */
 void iip_settings_limits(iip_limits *lim, const iip_settings *set);
 /* The pair in force of a LOWER (b = a where only one was given). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Views: pages and files of a sequence, their headers, samples and pictures. */
 #include "views.h"
-#include "job.h"
+#include "image_job.h"
 #include <apr_strings.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,7 +58,7 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
                        .budget = v->b,
                        .pool = p,
                        .page = page,
-                       .layers = -1};
+                       .layers = 0};
     const size_t hold = info->hold + info->level_hold[level];
     iip_status rv = iip_gate_enter(&v->sv->gate, v->b, decoded(&info->level[level], want) < SMALL_PIXELS, e);
 

@@ -6,15 +6,16 @@ set -e
 
 # building the module and build/iip
 build="build-essential pkg-config apache2-dev libapr1-dev libaprutil1-dev libtiff-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev \
-libwebp-dev libopenjp2-7-dev liblcms2-dev libdeflate-dev libavif-dev libgif-dev libheif-dev libjxl-dev \
+libwebp-dev libopenjp2-7-dev liblcms2-dev libdeflate-dev libavif-dev libgif-dev libcurl4-openssl-dev libjansson-dev librsvg2-dev libexpat1-dev libssl-dev libheif-dev libjxl-dev \
 libmemcached-dev"
 # the demo and the tests: a server, pictures, viewers
 demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone
 check="libcmocka-dev python3-pytest python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs gdal-bin liblcms2-utils \
 libopenjp2-tools grokj2k-tools libavif-bin libheif-examples libjxl-tools libimage-exiftool-perl poppler-utils \
-valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev \
-memcached"
+valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev vsftpd python3-pyftpdlib"
+# JPIP: pictures, and the other stores of channels
+check="$check memcached redis-server"
 
 case $1 in
 demo) wanted="$build $demo" ;;

@@ -23,9 +23,10 @@ def main():
     table = subprocess.run([TOP / sys.argv[1] / "iip", "-D"], check=True, capture_output=True, text=True).stdout
     head = "\n| Directive | Where | Default | What it does |\n|---|---|---|---|\n"
     text = fill(readme.read_text(), "directives", head + table + "\n")
-    figures = TOP / "tests/bench/figures.md"
-    if figures.exists():
-        text = fill(text, "figures", figures.read_text())
+    for mark in ("figures", "sources"):
+        figures = TOP / f"tests/bench/{mark}.md"
+        if figures.exists():
+            text = fill(text, mark, figures.read_text())
     readme.write_text(text)
 
 

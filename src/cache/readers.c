@@ -227,7 +227,11 @@ static iip_status open_reader(kept **out, iip_source_t *s, const reader_key *key
     do {
         if ((rv = new_reader(&k, s, key, e)) != IIP_OK)
             return rv;
-        if (!d && (rv = k->lease.src->read(k->lease.src, head, n, 0, e)) == IIP_OK && !(d = iip_decoder_find(head, n)))
+        if (!d && (rv = k->lease.src->read(k->lease.src, head, n, 0, e)) == IIP_OK)
+            d = iip_decoder_find(head, n);
+        while (lim->foreign && d && d->flags & IIP_DEC_TRUSTED)
+            d = iip_decoder_next(head, n, d);
+        if (rv == IIP_OK && !d)
             rv = iip_fail(e, IIP_E_FORMAT, 0, "%s: no decoder knows its first bytes", s->name);
         if (rv == IIP_OK && (rv = open_decoder(k, d, (int)key->page, lim, e)) == IIP_OK) {
             *out = k;

@@ -100,3 +100,23 @@ void iip_info_part(iip_info *info, int64_t a, int64_t b)
     if (a < b)
         info->bilevel = 0;
 }
+
+int iip_info_sound(const iip_info *i)
+{
+    if (i->levels < 1 || i->levels > IIP_MAX_LEVELS || i->bands < 1 || i->bands > 1024 || i->orientation < 0 ||
+        i->orientation > 8)
+        return 0;
+    for (int n = 0; n < i->levels; n++) {
+        const iip_level *l = &i->level[n];
+        int64_t cell;
+
+        if (l->w < 1 || l->h < 1 || l->w > IIP_MAX_SIDE || l->h > IIP_MAX_SIDE || l->tile_w < 1 || l->tile_h < 1)
+            return 0;
+        if (__builtin_mul_overflow(l->tile_w < l->w ? l->tile_w : l->w, l->tile_h < l->h ? l->tile_h : l->h, &cell) ||
+            cell > (int64_t)(IIP_MAX_CELL / ((size_t)i->bands * iip_sample_size(i->sample))))
+            return 0;
+        if (n > 0 && (l->w > l[-1].w || l->h > l[-1].h))
+            return 0;
+    }
+    return 1;
+}

@@ -75,6 +75,9 @@ static inline int64_t iip_info_h(const iip_info *info)
 /* Makes of an upright picture one of a/b of its size, a <= b, sides rounded up. Levels stay as they are stored. */
 void iip_info_part(iip_info *info, int64_t a, int64_t b);
 
+/* 1 if a header is what the rest of the house relies on, whoever wrote the decoder. */
+int iip_info_sound(const iip_info *info);
+
 /* Turns levels (sizes, cells) and resolution as info->orientation says; called once after info(). */
 void iip_info_upright(iip_info *info);
 

@@ -3,7 +3,8 @@
  *
  * Level r is the wavelet's resolution: what is left of the reference grid after r halvings. Cells follow the
  * code-stream's tiles where those are of a useful size; a large tile is read in windows. */
-#include "codec/jp2.h"
+#include "codec/jp2_small.h"
+#include "jpip/index.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,9 @@
 #define COST_PIXEL  3.5       /* of the wavelet, relative to a JPEG pixel */
 #define COST_BIT    4.7       /* of each coded bit */
 #define COST_HT_BIT 0.8
-#define LEAST_SIDE  256 /* smaller tiles are read in groups */
-#define MARGIN      128 /* of code-blocks decoded beyond a window, on both sides together */
+#define LEAST_SIDE  256                  /* smaller tiles are read in groups */
+#define WORTH_INDEX ((int64_t)512 << 10) /* bytes of a code-stream that is read by its packets */
+#define MARGIN      128                  /* of code-blocks decoded beyond a window, on both sides together */
 
 struct iip_reader {
     iip_jp2_file file;
@@ -26,7 +28,22 @@ struct iip_reader {
     iip_jp2_tile *tile;
     iip_jp2_box *want; /* of each component */
     iip_jp2_plane *plane;
+    apr_interval_time_t deadline;
+    size_t most; /* bytes for one request, 0 = any */
+    int looked;  /* for the packet index */
+    iip_blob *index;
 };
+
+static struct {
+    jpip_indexes *kept;
+    int64_t from;
+} indexes = {NULL, WORTH_INDEX};
+
+void iip_jp2_indexes(jpip_indexes *kept, int64_t from)
+{
+    indexes.kept = kept;
+    indexes.from = from < 0 ? WORTH_INDEX : from;
+}
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
@@ -40,8 +57,20 @@ static int jp2_sniff(const unsigned char *head, size_t n)
     return n >= sizeof bare && memcmp(head, bare, sizeof bare) == 0 ? 95 : 0;
 }
 
+static apr_status_t let_go(void *reader)
+{
+    iip_reader_t *r = reader;
+
+    iip_jp2_tile_use(r->tile, NULL, r->most);
+    if (r->index)
+        iip_blob_release(r->index);
+    r->index = NULL;
+    return APR_SUCCESS;
+}
+
 /* space: what the colours are whatever the file says, or IIP_JP2_NO_SPACE. */
-static iip_status open_as(iip_reader_t **out, iip_source_t *s, int space, apr_pool_t *p, iip_error *e)
+static iip_status open_as(iip_reader_t **out, iip_source_t *s, int space, const iip_limits *lim, apr_pool_t *p,
+                          iip_error *e)
 {
     iip_reader_t *r = apr_pcalloc(p, sizeof *r);
 
@@ -49,11 +78,15 @@ static iip_status open_as(iip_reader_t **out, iip_source_t *s, int space, apr_po
         return e->status;
     if (space != IIP_JP2_NO_SPACE)
         r->file.space = space;
-    if (iip_jp2_head_read(&r->head, &r->file, p, e) != IIP_OK || iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK ||
-        iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
+    if (iip_jp2_head_read(&r->head, &r->file, 0, p, e) != IIP_OK ||
+        iip_jp2_form_new(&r->form, &r->head, p, e) != IIP_OK || iip_jp2_tile_new(&r->tile, &r->head, p, e) != IIP_OK)
         return e->status;
     r->want = apr_palloc(p, (size_t)r->head.comps * sizeof *r->want);
     r->plane = apr_palloc(p, (size_t)r->head.comps * sizeof *r->plane);
+    r->deadline = lim ? lim->deadline : 0;
+    r->most = lim ? lim->memory : 0;
+    iip_jp2_tile_use(r->tile, NULL, r->most);
+    apr_pool_pre_cleanup_register(p, r, let_go);
     *out = r;
     return IIP_OK;
 }
@@ -63,7 +96,7 @@ static iip_status jp2_open(iip_reader_t **out, iip_source_t *s, int page, const 
 {
     if (page > 0)
         return iip_fail(e, IIP_E_NOT_FOUND, 0, "JPEG 2000: page %d of 1", page);
-    return open_as(out, s, IIP_JP2_NO_SPACE, p, e);
+    return open_as(out, s, IIP_JP2_NO_SPACE, lim, p, e);
 }
 
 /* --- the header's contents ---------------------------------------------------------------------------------------- */
@@ -94,16 +127,25 @@ static void set_level(const iip_reader_t *r, int level, int64_t side, int64_t mo
     const iip_jp2_head *h = &r->head;
     iip_level *l = &out->level[level];
     const int64_t grid = (INT64_C(1) << level) - 1;
-    int64_t w, high;
+    int64_t w, high, wide, tall;
 
     l->w = iip_jp2_at(h->x1, h->dx, level) - iip_jp2_at(h->x0, h->dx, level);
     l->h = iip_jp2_at(h->y1, h->dy, level) - iip_jp2_at(h->y0, h->dy, level);
     l->tile_w = least(l->w, cell_side(h->tw, h->dx, (h->x1 - h->x0) / h->dx, level, side, most));
     l->tile_h = least(l->h, cell_side(h->th, h->dy, (h->y1 - h->y0) / h->dy, level, side, most));
-    /* OpenJPEG's samples are 4 bytes: a tile as a whole, or of a window the code-blocks, the wavelet's lines and the
+    /* OpenJPEG's samples are 4 bytes: a picture as a whole, or of a window the code-blocks, the wavelet's lines and the
      * result */
     w = least(l->w, (h->tw / h->dx + grid) >> level);
     high = least(l->h, (h->th / h->dy + grid) >> level);
+    if (r->file.len >= indexes.from) {
+        const size_t hold = iip_jp2_small_hold(h, level, l->tile_w, l->tile_h, &wide, &tall);
+
+        out->hold = hold > out->hold ? hold : out->hold;
+        if (h->ht) {
+            w = least(w, wide / h->dx + 1);
+            high = least(high, tall / h->dy + 1);
+        }
+    }
     if (h->ht)
         out->level_hold[level] = (size_t)w * (size_t)high * (size_t)h->comps * 4;
     else
@@ -115,10 +157,10 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
 {
     const iip_jp2_head *h = &r->head;
     const iip_jp2_file *f = &r->file;
+    const size_t whole = h->tile_bytes + h->tile_work;
     int64_t side, most = LARGE_SIDE, pixel;
 
-    out->hold = h->tile_bytes + h->tile_work;
-    side = out->hold > MUCH ? LARGE_SIDE : SIDE;
+    side = whole > MUCH && f->len < indexes.from ? LARGE_SIDE : SIDE;
     iip_jp2_form_info(r->form, out);
     pixel = out->bands * (int64_t)iip_sample_size(out->sample);
     while (most * most * pixel > CELL_BYTES)
@@ -126,6 +168,8 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     out->levels = out->virtual_from = h->levels;
     for (int i = 0; i < h->levels; i++)
         set_level(r, i, least(side, most), most, out);
+    if (out->hold == 0 || out->hold > whole)
+        out->hold = whole;
     out->tiled = h->columns * h->rows > 1;
     out->wavelet = 1;
     out->pages = 1;
@@ -252,6 +296,24 @@ static iip_status read_tiles(iip_reader_t *r, int level, int layers, iip_jp2_box
     return rv;
 }
 
+/* At the first read. A file for which no index can be made is read as it always was. */
+static iip_status find_index(iip_reader_t *r, iip_error *e)
+{
+    const jpip_index *ix;
+    const apr_time_t until = r->deadline ? apr_time_now() + r->deadline : 0;
+    iip_status rv;
+
+    if (r->looked || r->file.len < indexes.from)
+        return IIP_OK;
+    r->looked = 1;
+    rv = jpip_indexes_get(indexes.kept, &r->file, until, &ix, &r->index, e);
+    if (rv == IIP_OK)
+        iip_jp2_tile_use(r->tile, ix, r->most);
+    if (rv == IIP_E_FORMAT || rv == IIP_E_CORRUPT)
+        e->status = IIP_OK;
+    return e->status;
+}
+
 static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
 {
     const iip_jp2_head *h = &r->head;
@@ -263,6 +325,8 @@ static iip_status jp2_read(iip_reader_t *r, int level, iip_rect want, int layers
         want.x > iip_jp2_at(h->x1, h->dx, level) - x0 - want.w ||
         want.y > iip_jp2_at(h->y1, h->dy, level) - y0 - want.h)
         return iip_fail(e, IIP_E_RANGE, 0, "JPEG 2000: no such rectangle on level %d", level);
+    if (find_index(r, e) != IIP_OK)
+        return e->status;
     layers = layers < 1 || layers >= h->layers ? 0 : layers;
     want.x += x0;
     want.y += y0;
@@ -281,7 +345,7 @@ iip_status iip_jp2_block(iip_source_t *s, int space, iip_raster *out, apr_pool_t
     iip_reader_t *r;
     iip_info info;
 
-    if (open_as(&r, s, space, p, e) != IIP_OK)
+    if (open_as(&r, s, space, NULL, p, e) != IIP_OK)
         return e->status;
     memset(&info, 0, sizeof info);
     iip_jp2_form_info(r->form, &info);

@@ -9,8 +9,9 @@
 #define IIP_JP2_H
 #include "codec/codec.h"
 
-#define IIP_JP2_BANDS 1024 /* components and channels */
-#define IIP_JP2_RES   33   /* resolutions of a component */
+#define IIP_JP2_BANDS 1024  /* components and channels, to be decoded */
+#define IIP_JP2_COMPS 16384 /* components */
+#define IIP_JP2_RES   33    /* resolutions of a component */
 
 static inline uint32_t iip_jp2_be16(const unsigned char *p)
 {
@@ -82,10 +83,13 @@ typedef struct {
     unsigned char dx, dy, bits, sign;
 } iip_jp2_comp;
 
+enum { IIP_JP2_SOP = 2, IIP_JP2_EPH = 4 }; /* in Scod: such markers may stand among the packets */
+
 /* How a component is coded: SPcod of COD or COC. */
 typedef struct {
     unsigned short layers;
     unsigned char levels, xcb, ycb, style, wavelet; /* exponents of code-blocks */
+    unsigned char order, marked, mct;               /* of the tile: progression, IIP_JP2_SOP and _EPH, transform */
     unsigned char precinct[IIP_JP2_RES];            /* PPx, and PPy << 4 */
 } iip_jp2_coding;
 
@@ -95,6 +99,8 @@ typedef struct {
     int64_t data;               /* its packets, behind SOD */
     int32_t tile, next;         /* next of the same tile, -1 = last */
     int64_t packed, packed_len; /* its share of the packet headers in the main header */
+    int64_t missing;            /* bytes the file ends before */
+    int own;                    /* the tile's first, with a coding style of its own */
 } iip_jp2_part;
 
 typedef struct {
@@ -112,10 +118,12 @@ typedef struct {
     int apart;              /* packet headers stand in PPM or PPT segments, which OpenJPEG reads once only */
     unsigned char *head;    /* the main header's segments that decoding needs, SIZ first, without SOC */
     size_t head_len;
+    int64_t main_len;      /* bytes of the code-stream up to its first tile-part */
     unsigned char *packed; /* all packet headers of PPM segments, put together */
     size_t packed_len;
     iip_jp2_part *part;
     int32_t parts, *first; /* first part of each tile, -1 = none */
+    int cut;               /* the code-stream ends too early */
     size_t tile_bytes;     /* compressed bytes of the largest tile */
     size_t tile_work;      /* what OpenJPEG builds for a tile's precincts and code-blocks, at most */
 } iip_jp2_head;
@@ -132,8 +140,12 @@ typedef struct {
     int64_t x0, y0, x1, y1;
 } iip_jp2_box; /* half open */
 
-/* Reads the main header and the headers of all tile-parts. f must live as long as *h. */
-iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, apr_pool_t *p, iip_error *e);
+/* Reads the main header and the headers of all tile-parts. f must live as long as *h. any: what OpenJPEG would not
+ * manage is taken too, and a code-stream that ends too early as far as it goes; levels, layers, ht and what tiles take
+ * is then left out. */
+iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, int any, apr_pool_t *p, iip_error *e);
+/* How a tile is coded, each component, by its first tile-part (which need not be there). */
+iip_status iip_jp2_tile_coding(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e);
 /* A tile on the reference grid. */
 iip_jp2_box iip_jp2_tile_box(const iip_jp2_head *h, int64_t tile);
 /* IIP_OK if a tile's data are there and can hold as many packets as its headers promise. coding: of each component in
@@ -143,6 +155,8 @@ iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_codin
 /* --- one tile in OpenJPEG --- */
 
 typedef struct iip_jp2_tile iip_jp2_tile;
+struct jpip_index;
+struct jpip_indexes;
 
 typedef struct {
     int32_t *px;
@@ -151,10 +165,17 @@ typedef struct {
 
 /* Nothing is decoded yet; the handle lives in p. */
 iip_status iip_jp2_tile_new(iip_jp2_tile **t, const iip_jp2_head *h, apr_pool_t *p, iip_error *e);
+/* From now on code-streams of chosen packets are made where the index (of the same code-stream, it must live as long;
+ * NULL = none) allows; and no tile as a whole that takes more than so many bytes, 0 = any. */
+void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix, size_t most);
 /* Decodes so that in plane[c] (h->comps of them) stand at least the samples of want[c] that the tile has, until the
  * next call. Each component must have samples in the tile at that level. */
 iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
                                iip_jp2_plane *plane, iip_error *e);
+
+/* jp2.c: where the reader finds packet indexes (NULL: each reader makes its own), and from how many bytes of
+ * code-stream on it uses them, -1 = the usual. Before threads; one for the whole process. */
+void iip_jp2_indexes(struct jpip_indexes *kept, int64_t from);
 
 /* --- components to bands --- */
 

@@ -70,16 +70,29 @@ static amounts measure(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_
     return a;
 }
 
-iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e)
+/* What OpenJPEG builds for them. */
+static double work_of(const iip_jp2_head *h, const iip_jp2_coding *coding, const amounts *a)
 {
-    amounts a = measure(h, coding, box, slack);
-    double work = a.bands * BAND_BYTES + a.include * 4;
     int block = BLOCK_BYTES;
 
     for (int c = 0; c < h->comps; c++)
         if (coding[c].style & TERMALL)
             block = BLOCK_BYTES + PASS_BYTES;
-    work += a.blocks * block;
+    return a->bands * BAND_BYTES + a->include * 4 + a->blocks * block;
+}
+
+double iip_jp2_work(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box)
+{
+    const amounts a = measure(h, coding, box, 1);
+
+    return work_of(h, coding, &a);
+}
+
+iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e)
+{
+    const amounts a = measure(h, coding, box, slack);
+    const double work = work_of(h, coding, &a);
+
     if (a.blocks > MOST_BLOCKS || a.bands > MOST_BLOCKS || a.places > MOST_PLACES || work > 1e11)
         return iip_jp2_bad(e, "too many precincts or code-blocks in a tile");
     h->layers = coding[0].layers > h->layers ? coding[0].layers : h->layers;
@@ -137,7 +150,7 @@ static iip_status part_header(const iip_jp2_head *h, iip_jp2_window *w, int64_t 
         if (!(v = iip_jp2_look(w, at, (size_t)len)))
             return w->e->status;
         if (marker == COD)
-            seen->marked |= v[4] & (SOP_USED | EPH_USED);
+            seen->marked |= v[4] & (IIP_JP2_SOP | IIP_JP2_EPH);
         if (pass == (marker == COD ? 1 : 2) && iip_jp2_style(h, coding, v, (size_t)len, w->e) != IIP_OK)
             return w->e->status;
     }
@@ -162,6 +175,7 @@ typedef struct {
     unsigned char *promised; /* TNsot */
     iip_jp2_coding *coding;
     double effort;
+    int any;
 } scan;
 
 static iip_status put_part(iip_jp2_head *h, scan *s, iip_jp2_part part, iip_error *e)
@@ -188,13 +202,15 @@ static iip_status put_part(iip_jp2_head *h, scan *s, iip_jp2_part part, iip_erro
 /* The tile-part at `at`; *len its length. */
 static iip_status one_part(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t at, int64_t *len)
 {
-    const unsigned char *v = iip_jp2_look(w, at, 12);
     int64_t left = h->f->len - at;
+    const unsigned char *v;
     int32_t tile;
     part_look seen;
+    int64_t missing;
     int first;
 
-    if (!v)
+    *len = left;
+    if (!(v = iip_jp2_look(w, at, 12)))
         return w->e->status;
     tile = (int32_t)iip_jp2_be16(v + 4);
     *len = iip_jp2_be32(v + 6);
@@ -205,21 +221,32 @@ static iip_status one_part(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t 
     if (*len == 0) { /* up to the end */
         if (!(v = iip_jp2_look(w, h->f->len - 2, 2)))
             return w->e->status;
-        if (iip_jp2_be16(v) != EOC)
-            return iip_jp2_damaged(w->e, "the code-stream ends too early");
-        *len = left - 2;
+        h->cut |= iip_jp2_be16(v) != EOC;
+        *len = h->cut ? left : left - 2;
     }
-    if (*len < 14 || *len > left)
-        return iip_jp2_damaged(w->e,
-                               *len < 14 ? "a tile-part that ends in its header" : "the code-stream ends too early");
+    if (*len > left)
+        h->cut = 1;
+    if (h->cut && !s->any)
+        return iip_jp2_damaged(w->e, "the code-stream ends too early");
+    if (*len < 14)
+        return iip_jp2_damaged(w->e, "a tile-part that ends in its header");
+    missing = *len > left ? *len - left : 0;
+    *len -= missing;
     if (part_header(h, w, at, at + *len, 0, &seen, NULL) != IIP_OK)
         return w->e->status;
     h->apart |= seen.apart;
     h->marked |= seen.marked;
     first = h->first[tile] < 0;
-    if (put_part(h, s, (iip_jp2_part){.at = at, .len = *len, .data = seen.data, .tile = tile, .next = -1}, w->e) !=
-            IIP_OK ||
-        !seen.own || !first)
+    if (put_part(h, s,
+                 (iip_jp2_part){.at = at,
+                                .len = *len,
+                                .data = seen.data,
+                                .tile = tile,
+                                .next = -1,
+                                .missing = missing,
+                                .own = seen.own && first},
+                 w->e) != IIP_OK ||
+        !seen.own || !first || s->any)
         return w->e->status;
     s->effort += (double)h->comps * (h->coding[0].levels + 1);
     if (s->effort > MOST_EFFORT)
@@ -253,13 +280,19 @@ static iip_status all_parts(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t
         if (!v)
             return w->e->status;
         if (iip_jp2_be16(v) == EOC)
-            return IIP_OK;
+            break;
         if (iip_jp2_be16(v) != SOT)
             return iip_jp2_damaged(w->e, "no tile-part where one should begin");
-        if (one_part(h, w, s, at, &len) != IIP_OK)
+        if (one_part(h, w, s, at, &len) == IIP_OK)
+            continue;
+        if (!s->any || h->f->len - at - len >= 2 || w->e->status != IIP_E_CORRUPT)
             return w->e->status;
+        w->e->status = IIP_OK; /* cut in its header: not there */
+        h->cut = 1;
     }
-    return complete(h, s) ? IIP_OK : iip_jp2_damaged(w->e, "the code-stream ends too early");
+    if (h->f->len - at < 2 && !complete(h, s))
+        h->cut = 1;
+    return h->cut && !s->any ? iip_jp2_damaged(w->e, "the code-stream ends too early") : IIP_OK;
 }
 
 /* The packed headers of PPM segments belong to the tile-parts in order, each behind its length. */
@@ -308,7 +341,8 @@ static iip_status scan_parts(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_
         return w->e->status;
     if (!(h->part = iip_codec_alloc((size_t)h->parts * sizeof *h->part, p, w->e)))
         return w->e->status;
-    memcpy(h->part, s->part, (size_t)h->parts * sizeof *h->part);
+    if (s->part)
+        memcpy(h->part, s->part, (size_t)h->parts * sizeof *h->part);
     if (deal_packed(h, w->e) != IIP_OK)
         return w->e->status;
     for (size_t t = 0; t < tiles; t++) {
@@ -319,9 +353,9 @@ static iip_status scan_parts(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_
     return IIP_OK;
 }
 
-iip_status iip_jp2_parts(iip_jp2_head *h, iip_jp2_window *w, int64_t at, apr_pool_t *p)
+iip_status iip_jp2_parts(iip_jp2_head *h, iip_jp2_window *w, int64_t at, int any, apr_pool_t *p)
 {
-    scan s = {0};
+    scan s = {.any = any};
     iip_status rv = scan_parts(h, w, &s, at, p);
 
     free(s.part);
@@ -378,20 +412,29 @@ iip_status iip_jp2_levels(iip_jp2_head *h, iip_error *e)
 
 /* --- outside --- */
 
-iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e)
+iip_status iip_jp2_tile_coding(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e)
 {
-    const int32_t first = h->first[tile];
+    const iip_jp2_part *part = h->first[tile] < 0 ? NULL : &h->part[h->first[tile]];
     iip_jp2_window w;
     iip_status rv;
 
-    if (first < 0)
-        return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG 2000: tile %lld is missing", (long long)tile);
+    if (!part || !part->own) {
+        memcpy(coding, h->coding, (size_t)h->comps * sizeof *coding);
+        return IIP_OK;
+    }
     if (iip_jp2_window_open(&w, h->f, e) != IIP_OK)
         return e->status;
-    rv = tile_coding(h, &w, h->part[first].at, h->part[first].at + h->part[first].len, coding);
+    rv = tile_coding(h, &w, part->at, part->at + part->len, coding);
     free(w.buf);
-    if (rv != IIP_OK)
-        return rv;
+    return rv;
+}
+
+iip_status iip_jp2_tile_check(const iip_jp2_head *h, int64_t tile, iip_jp2_coding *coding, iip_error *e)
+{
+    if (h->first[tile] < 0)
+        return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG 2000: tile %lld is missing", (long long)tile);
+    if (iip_jp2_tile_coding(h, tile, coding, e) != IIP_OK)
+        return e->status;
     /* A packet is a byte at least; the file ends earlier than its headers say, or they lie. */
     if (measure(h, coding, iip_jp2_tile_box(h, tile), 0).packets * coding[0].layers > (double)tile_bytes(h, tile))
         return iip_jp2_damaged(e, "a tile of fewer bytes than packets");

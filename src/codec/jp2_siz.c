@@ -92,8 +92,8 @@ static iip_status siz(iip_jp2_head *h, const unsigned char *v, size_t n, apr_poo
     h->comps = (int)iip_jp2_be16(v + 38);
     if (n != 40 + 3 * (size_t)h->comps)
         return iip_jp2_damaged(e, "a SIZ segment of a wrong length");
-    if (h->comps < 1 || h->comps > IIP_JP2_BANDS)
-        return iip_jp2_bad(e, "no or more than 1024 components");
+    if (h->comps < 1 || h->comps > IIP_JP2_COMPS)
+        return iip_jp2_bad(e, "no or more than 16384 components");
     if (grid(h, v + 6, e) != IIP_OK)
         return e->status;
     h->comp = apr_palloc(p, (size_t)h->comps * sizeof *h->comp);
@@ -149,6 +149,9 @@ iip_status iip_jp2_style(const iip_jp2_head *h, iip_jp2_coding *coding, const un
         if (n < 9 || spcod(&coding[0], v + 9, n - 9, v[4] & 1, e) != IIP_OK)
             return n < 9 ? iip_jp2_damaged(e, "a COD segment cut short") : e->status;
         coding[0].layers = (unsigned short)iip_jp2_be16(v + 6);
+        coding[0].order = v[5];
+        coding[0].marked = v[4] & (IIP_JP2_SOP | IIP_JP2_EPH);
+        coding[0].mct = v[8];
         for (int i = 1; i < h->comps; i++)
             coding[i] = coding[0];
         return IIP_OK;
@@ -232,6 +235,7 @@ static iip_status styles(iip_jp2_head *h, apr_pool_t *p, iip_error *e)
 
     if (!(h->coding = iip_codec_alloc((size_t)h->comps * sizeof *h->coding, p, e)))
         return e->status;
+    memset(h->coding, 0, (size_t)h->comps * sizeof *h->coding);
     for (int pass = 0; pass < 2; pass++)
         for (size_t at = 0, len; at < h->head_len; at += len) {
             const unsigned char *v = h->head + at;
@@ -242,7 +246,7 @@ static iip_status styles(iip_jp2_head *h, apr_pool_t *p, iip_error *e)
             if ((pass == 0 && cods++) || iip_jp2_style(h, h->coding, v, len, e) != IIP_OK)
                 return cods > 1 ? iip_jp2_damaged(e, "two COD segments") : e->status;
             if (pass == 0) {
-                h->marked = v[4] & (SOP_USED | EPH_USED);
+                h->marked = h->coding[0].marked;
                 h->layers = h->coding[0].layers;
             }
         }
@@ -262,6 +266,7 @@ static iip_status main_header(iip_jp2_head *h, iip_jp2_window *w, int64_t *end, 
         main_segments(h, w, end, &h->head_len, NULL) != IIP_OK ||
         siz(h, h->head, 2 + (size_t)iip_jp2_be16(h->head + 2), p, w->e) != IIP_OK || styles(h, p, w->e) != IIP_OK)
         return w->e->status;
+    h->main_len = *end;
     return gather_packed(h, ppm, p, w->e);
 }
 
@@ -277,7 +282,7 @@ static iip_status default_tiles(iip_jp2_head *h, iip_error *e)
     return iip_jp2_note(h, h->coding, (iip_jp2_box){0, 0, h->tw < w ? h->tw : w, h->th < high ? h->th : high}, 1, e);
 }
 
-iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, apr_pool_t *p, iip_error *e)
+iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, int any, apr_pool_t *p, iip_error *e)
 {
     iip_jp2_window w;
     int64_t at;
@@ -288,7 +293,10 @@ iip_status iip_jp2_head_read(iip_jp2_head *h, const iip_jp2_file *f, apr_pool_t 
     e->status = IIP_OK;
     if (iip_jp2_window_open(&w, f, e) != IIP_OK)
         return e->status;
-    if (main_header(h, &w, &at, p) == IIP_OK && default_tiles(h, e) == IIP_OK && iip_jp2_parts(h, &w, at, p) == IIP_OK)
+    if (main_header(h, &w, &at, p) == IIP_OK && !any && h->comps > IIP_JP2_BANDS)
+        iip_jp2_bad(e, "more than 1024 components");
+    if (e->status == IIP_OK && (any || default_tiles(h, e) == IIP_OK) && iip_jp2_parts(h, &w, at, any, p) == IIP_OK &&
+        !any)
         iip_jp2_levels(h, e);
     free(w.buf);
     return e->status;

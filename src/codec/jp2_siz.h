@@ -16,6 +16,9 @@ enum {
     POC = 0xff5f,
     PPM = 0xff60,
     PPT = 0xff61,
+    TLM = 0xff55,
+    PLM = 0xff57,
+    PLT = 0xff58,
     MCT = 0xff74,
     MCC = 0xff75,
     MCO = 0xff77,
@@ -26,8 +29,6 @@ enum {
 };
 
 #define IIP_JP2_WINDOW 4096
-
-enum { SOP_USED = 2, EPH_USED = 4 }; /* in Scod */
 
 /* The part of the code-stream looked at. */
 typedef struct {
@@ -48,8 +49,10 @@ iip_status iip_jp2_segment(iip_jp2_window *w, int64_t at, int64_t end, unsigned 
 iip_status iip_jp2_style(const iip_jp2_head *h, iip_jp2_coding *coding, const unsigned char *v, size_t n, iip_error *e);
 /* Notes what tiles in that box need that are coded so; slack: wherever the box lies. */
 iip_status iip_jp2_note(iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box, int slack, iip_error *e);
-/* All tile-parts, from `at` on, into *h. */
-iip_status iip_jp2_parts(iip_jp2_head *h, iip_jp2_window *w, int64_t at, apr_pool_t *p);
+/* Bytes that OpenJPEG builds for a tile of that box, wherever it lies, which is coded so. */
+double iip_jp2_work(const iip_jp2_head *h, const iip_jp2_coding *coding, iip_jp2_box box);
+/* All tile-parts, from `at` on, into *h; any as in iip_jp2_head_read(). */
+iip_status iip_jp2_parts(iip_jp2_head *h, iip_jp2_window *w, int64_t at, int any, apr_pool_t *p);
 /* Counts h->levels, of which the coding styles have at most so many already. */
 iip_status iip_jp2_levels(iip_jp2_head *h, iip_error *e);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG 2000: one tile through OpenJPEG. It is given a code-stream of that tile alone, made of bytes in memory and
- * places in the file; later ones (of chosen packets) can be made in the same way.
+ * places in the file; or, with a packet index, one of the packets that the window needs (jp2_small.c).
  *
- * A window of a tile is decoded where that is exact; OpenJPEG 2.5.0 to 2.5.4 leave a window of HT code-blocks black, so
- * those tiles are decoded whole, and kept for the next window. A handle that decoded a window holds the tile's bytes
+ * A window of what it is given is decoded where that is exact; OpenJPEG 2.5.0 to 2.5.4 leave a window of HT code-blocks
+ * black, so that is decoded whole, and kept for the next window. A handle that decoded a window holds the tile's bytes
  * and that window's code-blocks: the window beside it then costs less. */
-#include "codec/jp2.h"
+#include "codec/jp2_small.h"
 #include <stdlib.h>
 #include <string.h>
 #include <openjpeg.h>
@@ -29,7 +29,12 @@ struct iip_jp2_tile {
     opj_image_t *image;
     int64_t tile; /* what the handle is for; -1 = none */
     int level, layers;
-    int whole;              /* image holds all of the tile */
+    int whole; /* image holds all of the picture */
+    const struct jpip_index *ix;
+    size_t most;            /* bytes of a tile as it is */
+    iip_jp2_small *small;   /* what OpenJPEG is given, or NULL: the tile as it is */
+    iip_jp2_box box;        /* the picture it sees, */
+    int reduce;             /* of which it leaves out so many levels */
     iip_jp2_coding *coding; /* of each component */
     unsigned char *made;    /* headers of the pieces */
     piece *piece;
@@ -93,7 +98,8 @@ static void add_piece(iip_jp2_tile *t, const unsigned char *mem, int64_t off, in
     t->len += len;
 }
 
-static iip_status compose(iip_jp2_tile *t, int64_t tile)
+/* The tile as it is. */
+static iip_status compose_whole(iip_jp2_tile *t, int64_t tile)
 {
     const iip_jp2_head *h = t->h;
     int64_t packed = 0, data = 0;
@@ -207,6 +213,8 @@ static void let_go(iip_jp2_tile *t)
     opj_stream_destroy(t->stream);
     free(t->made);
     free(t->piece);
+    if (t->small)
+        iip_jp2_small_drop(t->small);
     t->codec = NULL;
     t->stream = NULL;
     t->made = NULL;
@@ -216,6 +224,8 @@ static void let_go(iip_jp2_tile *t)
 static void close_tile(iip_jp2_tile *t)
 {
     let_go(t);
+    iip_jp2_small_free(t->small);
+    t->small = NULL;
     opj_image_destroy(t->image);
     t->image = NULL;
     t->tile = -1;
@@ -241,6 +251,12 @@ iip_status iip_jp2_tile_new(iip_jp2_tile **out, const iip_jp2_head *h, apr_pool_
     return IIP_OK;
 }
 
+void iip_jp2_tile_use(iip_jp2_tile *t, const struct jpip_index *ix, size_t most)
+{
+    t->ix = ix;
+    t->most = most;
+}
+
 static iip_status refused(iip_jp2_tile *t, const char *what)
 {
     return t->failed ? t->e->status : iip_fail(t->e, IIP_E_CORRUPT, 0, "JPEG 2000: OpenJPEG %s", what);
@@ -248,7 +264,21 @@ static iip_status refused(iip_jp2_tile *t, const char *what)
 
 /* OpenJPEG 2.5.0 ends the process where an HT code-block's first bytes break the rule that no byte above 8f follows ff
  * (T.814 7.1.1), which all packets keep. With markers among them only a parser of packets could tell: none are taken
- * then. */
+ * then. *last: the byte in front. */
+static int ht_sound(const unsigned char *p, size_t n, unsigned char *last)
+{
+    unsigned char bad = 0;
+
+    for (size_t i = 0; i < n; *last = p[i++])
+        bad |= *last == 0xff && p[i] > 0x8f;
+    return !bad;
+}
+
+static iip_status ht_damaged(iip_jp2_tile *t)
+{
+    return iip_fail(t->e, IIP_E_CORRUPT, 0, "JPEG 2000: a marker among HT code-blocks");
+}
+
 static iip_status check_ht(iip_jp2_tile *t, int64_t tile)
 {
     const iip_jp2_head *h = t->h;
@@ -264,26 +294,64 @@ static iip_status check_ht(iip_jp2_tile *t, int64_t tile)
 
         for (int64_t at = h->part[i].data; at < end && rv == IIP_OK; at += BUFFER) {
             const size_t n = end - at < BUFFER ? (size_t)(end - at) : BUFFER;
-            unsigned char bad = 0;
 
             rv = iip_jp2_bytes(h->f, buf, n, at, t->e);
-            for (size_t k = 0; k < n && rv == IIP_OK; last = buf[k++])
-                bad |= last == 0xff && buf[k] > 0x8f;
-            if (bad)
-                rv = iip_fail(t->e, IIP_E_CORRUPT, 0, "JPEG 2000: a marker among HT code-blocks");
+            if (rv == IIP_OK && !ht_sound(buf, n, &last))
+                rv = ht_damaged(t);
         }
     }
     free(buf);
     return rv;
 }
 
-static iip_status open_tile(iip_jp2_tile *t, int64_t tile, int level, int layers)
+/* The packets that the window needs. IIP_E_FEATURE: not in this way. */
+static iip_status compose_small(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want)
+{
+    const unsigned char *mem;
+    unsigned char last = 0;
+    size_t n, data;
+    iip_status rv = !t->ix || (t->h->ht && t->h->marked & IIP_JP2_EPH)
+                        ? IIP_E_FEATURE
+                        : iip_jp2_small_make(&t->small, t->h, t->ix, tile, level, layers, want, t->e);
+
+    if (rv != IIP_OK)
+        return rv;
+    mem = iip_jp2_small_bytes(t->small, &n, &data);
+    if (t->h->ht && !ht_sound(mem + data, n - data - 2, &last))
+        return ht_damaged(t);
+    if (!(t->piece = malloc(sizeof *t->piece)))
+        return iip_fail(t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a tile");
+    t->pieces = 0;
+    t->pos = t->len = 0;
+    add_piece(t, mem, 0, (int64_t)n);
+    iip_jp2_small_coding(t->small, t->coding);
+    t->box = iip_jp2_small_box(t->small);
+    t->reduce = 0;
+    return IIP_OK;
+}
+
+static iip_status compose(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want)
+{
+    iip_status rv = compose_small(t, tile, level, layers, want);
+
+    if (rv != IIP_E_FEATURE)
+        return rv;
+    if (t->most && t->h->tile_bytes + t->h->tile_work > t->most)
+        return iip_fail(t->e, IIP_E_LIMIT, 0, "JPEG 2000: tiles of %zu bytes, and no index to read them by",
+                        t->h->tile_bytes + t->h->tile_work);
+    if (iip_jp2_tile_check(t->h, tile, t->coding, t->e) != IIP_OK || (t->h->ht && check_ht(t, tile) != IIP_OK))
+        return t->e->status;
+    t->box = iip_jp2_tile_box(t->h, tile);
+    t->reduce = level;
+    return compose_whole(t, tile);
+}
+
+static iip_status open_tile(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want)
 {
     opj_dparameters_t par;
 
     close_tile(t);
-    if (iip_jp2_tile_check(t->h, tile, t->coding, t->e) != IIP_OK || (t->h->ht && check_ht(t, tile) != IIP_OK) ||
-        compose(t, tile) != IIP_OK)
+    if (compose(t, tile, level, layers, want) != IIP_OK)
         return t->e->status;
     t->codec = opj_create_decompress(OPJ_CODEC_J2K);
     t->stream = opj_stream_create(BUFFER, OPJ_TRUE);
@@ -298,7 +366,7 @@ static iip_status open_tile(iip_jp2_tile *t, int64_t tile, int level, int layers
     opj_stream_set_user_data(t->stream, t, NULL);
     opj_stream_set_user_data_length(t->stream, (OPJ_UINT64)t->len);
     opj_set_default_decoder_parameters(&par);
-    par.cp_reduce = (OPJ_UINT32)level;
+    par.cp_reduce = (OPJ_UINT32)t->reduce;
     par.cp_layer = layers > 0 ? (OPJ_UINT32)layers : 0;
     if (!opj_setup_decoder(t->codec, &par) || !opj_decoder_set_strict_mode(t->codec, OPJ_TRUE) ||
         !opj_codec_set_threads(t->codec, 0) || !opj_read_header(t->stream, t->codec, &t->image) ||
@@ -423,37 +491,51 @@ static iip_status planes(iip_jp2_tile *t, iip_jp2_plane *plane)
     for (int c = 0; c < t->h->comps; c++) {
         const opj_image_comp_t *k = &t->image->comps[c];
 
-        if (!k->data || k->factor != (OPJ_UINT32)t->level || k->dx != t->h->comp[c].dx || k->dy != t->h->comp[c].dy)
+        if (!k->data || k->factor != (OPJ_UINT32)t->reduce || k->dx != t->h->comp[c].dx || k->dy != t->h->comp[c].dy)
             return refused(t, "left out a component");
-        plane[c] = (iip_jp2_plane){k->data, iip_jp2_at(k->x0, 1, t->level), iip_jp2_at(k->y0, 1, t->level), k->w, k->h};
+        plane[c] =
+            (iip_jp2_plane){k->data, iip_jp2_at(k->x0, 1, t->reduce), iip_jp2_at(k->y0, 1, t->reduce), k->w, k->h};
     }
     return IIP_OK;
+}
+
+static iip_status attempt(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
+                          iip_jp2_plane *plane)
+{
+    const int same = t->tile == tile && t->level == level && t->layers == layers &&
+                     (t->small ? iip_jp2_small_serves(t->small, want) : t->whole || !t->h->apart);
+    iip_jp2_box a;
+    int whole;
+
+    t->failed = 0;
+    if (same && t->whole)
+        return planes(t, plane);
+    if (!same && open_tile(t, tile, level, layers, want) != IIP_OK)
+        return t->e->status;
+    a = area(t->h, t->box, t->reduce, want);
+    reach(t, t->reduce, 0, &a.x0, &a.x1, t->box.x0, t->box.x1);
+    reach(t, t->reduce, 1, &a.y0, &a.y1, t->box.y0, t->box.y1);
+    whole = t->h->ht || covers(t->h, a, t->box, t->reduce);
+    /* Whole pictures begin anew: OpenJPEG would not forget what it decoded for a window. */
+    if ((same && whole && open_tile(t, tile, level, layers, want) != IIP_OK) || decode(t, a, whole) != IIP_OK)
+        return t->e->status;
+    return planes(t, plane);
 }
 
 iip_status iip_jp2_tile_decode(iip_jp2_tile *t, int64_t tile, int level, int layers, const iip_jp2_box *want,
                                iip_jp2_plane *plane, iip_error *e)
 {
-    const iip_jp2_box box = iip_jp2_tile_box(t->h, tile);
-    const int same = t->tile == tile && t->level == level && t->layers == layers && (t->whole || !t->h->apart);
-    iip_jp2_box a = area(t->h, box, level, want);
-    int whole;
+    iip_status rv;
 
     t->e = e;
-    t->failed = 0;
-    if (same && t->whole)
-        return planes(t, plane);
-    if (!same && open_tile(t, tile, level, layers) != IIP_OK) {
+    rv = attempt(t, tile, level, layers, want, plane);
+    if (rv == IIP_E_CORRUPT && t->ix) { /* perhaps only the lengths in PLT segments lie, which OpenJPEG does not read */
         close_tile(t);
-        return e->status;
+        t->ix = NULL;
+        e->status = IIP_OK;
+        rv = attempt(t, tile, level, layers, want, plane);
     }
-    reach(t, level, 0, &a.x0, &a.x1, box.x0, box.x1);
-    reach(t, level, 1, &a.y0, &a.y1, box.y0, box.y1);
-    whole = t->h->ht || covers(t->h, a, box, level);
-    /* Whole tiles begin anew: OpenJPEG would not forget what it decoded for a window. */
-    if ((same && whole && open_tile(t, tile, level, layers) != IIP_OK) || decode(t, a, whole) != IIP_OK ||
-        planes(t, plane) != IIP_OK) {
+    if (rv != IIP_OK)
         close_tile(t);
-        return e->status;
-    }
-    return IIP_OK;
+    return rv;
 }

@@ -7,10 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OBJECTS  8
+#define OBJECTS  9
 #define MAX_UNIT 14400 /* of a page's side, in units (annex C) */
 
-enum { CATALOG = 1, PAGES, PAGE, CONTENTS, IMAGE, LENGTH, MORE }; /* then profile and XMP, where there are any */
+enum {
+    CATALOG = 1,
+    PAGES,
+    PAGE,
+    CONTENTS,
+    IMAGE,
+    LENGTH,
+    MORE
+}; /* then profile, XMP and notice, where there are any */
 
 /* Counts what goes to the real sink; the JPEG writer writes to it too. */
 typedef struct {
@@ -22,6 +30,7 @@ struct iip_writer {
     counter out;
     int64_t object[OBJECTS + 1]; /* where each begins, 0: there is none */
     int64_t start;               /* of the picture's bytes */
+    int notice;                  /* number of its object, 0: there is none */
     iip_writer_t *jpeg;
 };
 
@@ -110,6 +119,45 @@ static iip_status put_pages(iip_writer_t *w, const iip_raster *shape, const iip_
     return put_stream(w, CONTENTS, "", show, strlen(show), e);
 }
 
+/* A code point of UTF-8 that is known to be good. */
+static uint32_t next_point(const unsigned char **s)
+{
+    uint32_t c = *(*s)++;
+    int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+
+    c &= more ? 0x3fu >> more : 0x7f;
+    for (; more && (**s & 0xc0) == 0x80; more--)
+        c = c << 6 | (*(*s)++ & 0x3f);
+    return c;
+}
+
+/* The document's information: a notice has no key in the standard, which allows other ones. As UTF-16 in hexadecimal.
+ */
+static iip_status put_notice(iip_writer_t *w, const char *text, iip_error *e)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    char hex[400];
+    size_t n = 0;
+
+    if (begin_object(w, w->notice, e) != IIP_OK || put(w, e, "<</Copyright<FEFF") != IIP_OK)
+        return e->status;
+    while (*s) {
+        const uint32_t c = next_point(&s);
+
+        if (c > 0xffff)
+            n += (size_t)snprintf(hex + n, sizeof hex - n, "%04X%04X", (unsigned)(0xd7c0 + (c >> 10)) & 0xffff,
+                                  (unsigned)(0xdc00 + (c & 0x3ff)));
+        else
+            n += (size_t)snprintf(hex + n, sizeof hex - n, "%04X", (unsigned)c);
+        if (n > sizeof hex - 10 || !*s) {
+            if (put(w, e, "%s", hex) != IIP_OK)
+                return e->status;
+            n = 0;
+        }
+    }
+    return put(w, e, ">>>\nendobj\n");
+}
+
 static iip_status put_image_head(iip_writer_t *w, const iip_raster *shape, const iip_enc_opts *o, iip_error *e)
 {
     const char *plain = shape->bands == 1 ? "/DeviceGray" : "/DeviceRGB";
@@ -138,13 +186,14 @@ static iip_status pdf_begin(iip_writer_t **out, const iip_raster *shape, const i
     if (shape->sample != IIP_U8 || (shape->bands != 1 && shape->bands != 3))
         return iip_fail(e, IIP_E_FEATURE, 0, "PDF of %d bands", shape->bands);
     w->out = (counter){{counted}, k, 0};
+    w->notice = o->copyright && *o->copyright ? MORE + (o->icc_len > 0) + (o->xmp_len > 0) : 0;
     snprintf(head, sizeof head, "/N %d/Alternate/%s", shape->bands, shape->bands == 1 ? "DeviceGray" : "DeviceRGB");
     /* the second line says that this is no text */
     if (put(w, e, "%%PDF-1.6\n%%\xe2\xe3\xcf\xd3\n") != IIP_OK || put_pages(w, shape, o, e) != IIP_OK ||
         (o->icc_len && put_stream(w, MORE, head, o->icc, o->icc_len, e) != IIP_OK) ||
         (o->xmp_len &&
          put_stream(w, MORE + (o->icc_len > 0), "/Type/Metadata/Subtype/XML", o->xmp, o->xmp_len, e) != IIP_OK) ||
-        put_image_head(w, shape, o, e) != IIP_OK)
+        (w->notice && put_notice(w, o->copyright, e) != IIP_OK) || put_image_head(w, shape, o, e) != IIP_OK)
         return e->status;
     w->start = w->out.at;
     *out = w;
@@ -175,7 +224,10 @@ static iip_status pdf_end(iip_writer_t *w, iip_error *e)
     for (int i = 1; i <= last; i++) /* 20 bytes each */
         if (put(w, e, "%010" PRId64 " 00000 n\r\n", w->object[i]) != IIP_OK)
             return e->status;
-    return put(w, e, "trailer\n<</Size %d/Root %d 0 R>>\nstartxref\n%" PRId64 "\n%%%%EOF\n", last + 1, CATALOG, table);
+    if (put(w, e, "trailer\n<</Size %d/Root %d 0 R", last + 1, CATALOG) != IIP_OK ||
+        (w->notice && put(w, e, "/Info %d 0 R", w->notice) != IIP_OK))
+        return e->status;
+    return put(w, e, ">>\nstartxref\n%" PRId64 "\n%%%%EOF\n", table);
 }
 
 const iip_encoder iip_encoder_pdf = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is worth a warning at `httpd -t` and at the start: things that work, but not as meant. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 #include <fcntl.h>
 #include <grp.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static int user_may(const user *u, const char *path, const struct stat *st, int 
     return !ap_unixd_config.user_id || (st->st_mode >> shift & (mode_t)what) == (mode_t)what;
 }
 
-static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
+static void check_root(const char *directive, const iip_root *root, const user *u, apr_pool_t *p)
 {
     char *path = apr_pstrdup(p, root->path);
     const char *why = NULL;
@@ -50,7 +50,7 @@ static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
         *end = '/';
     }
     if (why)
-        iipd_warn(apr_psprintf(p, "IIPRoot %s %s", root->path, why));
+        iipd_warn(apr_psprintf(p, "%s %s %s", directive, root->path, why));
 }
 
 /* The server a <VirtualHost> became. */
@@ -125,7 +125,9 @@ static void warn_all(apr_pool_t *p, server_rec *s)
         getgrouplist(ap_unixd_config.user_name, ap_unixd_config.group_id, u.group, &u.groups) < 0)
         u = (user){{ap_unixd_config.group_id}, 1};
     for (const iip_root *root = iipd_roots(); root; root = root->next)
-        check_root(root, &u, p);
+        check_root("IIPRoot", root, &u, p);
+    for (const iip_root *root = iipd_link_roots(); root; root = root->next)
+        check_root("JPIPLinkRoot", root, &u, p);
     check_slashes(ap_conftree, s, s, 0, p);
     for (int i = 0; i < lines->nelts; i++)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "IIP0002: %s", APR_ARRAY_IDX(lines, i, const char *));
@@ -137,12 +139,33 @@ int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 {
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST)
         warn_all(pconf, s);
-    return OK;
+    return iipd_channels_check(pconf, ptemp, s);
+}
+
+const char *iipd_state_dir(apr_pool_t *p, server_rec *s)
+{
+    const iip_server_settings *set = ap_get_module_config(s->module_config, &iip_module);
+
+    return ap_runtime_dir_relative(p, set->state_dir ? set->state_dir : "iip");
+}
+
+/* By root, for the User that children run as. */
+static void make_state_dir(apr_pool_t *p, server_rec *s)
+{
+    const char *dir = iipd_state_dir(p, s);
+    struct stat st;
+
+    if (mkdir(dir, 0700) == 0 && geteuid() == 0 && chown(dir, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0)
+        iipd_warn(apr_psprintf(p, "IIPStateDir %s cannot be given to the User", dir));
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
+        iipd_warn(apr_psprintf(p, "IIPStateDir %s cannot be made: packet indexes are kept in memory only", dir));
 }
 
 int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG)
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
+        make_state_dir(ptemp, s);
         warn_all(pconf, s);
-    return OK;
+    }
+    return iipd_channels_post_config(pconf, ptemp, s);
 }

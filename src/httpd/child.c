@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What each child has of its own: the opened roots and the server object with its caches. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 #include <ap_mpm.h>
 #include <apr_allocator.h>
 #include <apr_atomic.h>
@@ -61,6 +61,21 @@ static apr_pool_t *make_pool(void)
     return p;
 }
 
+jpip_indexes *iipd_indexes(void)
+{
+    return iip_server_indexes(server);
+}
+
+static void open_roots(const char *directive, iip_root *root, server_rec *s)
+{
+    for (; root; root = root->next) {
+        iip_error e;
+
+        if (iip_root_open(root, server_pool, &e))
+            ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: %s %s: %s", directive, root->path, e.detail);
+    }
+}
+
 /* Runs as User: a root it cannot open stays shut, with a line each. */
 void iipd_child_init(apr_pool_t *pchild, server_rec *s)
 {
@@ -69,6 +84,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
     iip_error e;
 
     iip_server_settings_effective(&set, ap_get_module_config(s->module_config, &iip_module));
+    set.state_dir = iipd_state_dir(pchild, s);
     server_pool = make_pool();
     server = server_pool ? iip_server_create(&set, server_pool) : NULL;
     if (!server) {
@@ -76,10 +92,10 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
-        ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0006: %s", e.detail);
-    for (iip_root *root = iipd_roots(); root; root = root->next)
-        if (iip_root_open(root, server_pool, &e))
-            ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0004: IIPRoot %s: %s", root->path, e.detail);
+        ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
+    open_roots("IIPRoot", iipd_roots(), s);
+    open_roots("JPIPLinkRoot", iipd_link_roots(), s);
+    iipd_channels_child_init(pchild, s);
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     if (threaded != AP_MPMQ_NOT_SUPPORTED)
         apr_pool_cleanup_register(pchild, NULL, child_end, apr_pool_cleanup_null);

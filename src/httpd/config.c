@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * httpd's configuration calls over the settings list: a place's record is iip_settings, the server's
  * iip_server_settings. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
+#include "job/place.h"
 #include <string.h>
 #include <apr_fnmatch.h>
 #include <apr_strings.h>
 
 /* While the configuration is read; reset in pre_config */
-static iip_root *roots, **last_root;
+static iip_root *roots, **last_root, *link_roots;
 static unsigned root_count;
 static apr_array_header_t *warnings;
 
@@ -15,15 +16,21 @@ int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     roots = NULL;
     last_root = &roots;
+    link_roots = NULL;
     root_count = 0;
     warnings = apr_array_make(pconf, 4, sizeof(const char *));
     iip_settings_init(pconf);
-    return OK;
+    return iipd_channels_pre_config(pconf);
 }
 
 iip_root *iipd_roots(void)
 {
     return roots;
+}
+
+iip_root *iipd_link_roots(void)
+{
+    return link_roots;
 }
 
 apr_array_header_t *iipd_warnings(void)
@@ -49,6 +56,12 @@ void *iipd_merge_dir(apr_pool_t *p, void *base, void *add)
     iip_settings *s = apr_palloc(p, sizeof *s);
 
     iip_settings_merge(s, base, add);
+    if (((const iip_settings *)base)->job && ((const iip_settings *)add)->job) {
+        iip_job_settings *job = apr_palloc(p, sizeof *job);
+
+        iip_job_settings_merge(job, ((const iip_settings *)base)->job, ((const iip_settings *)add)->job);
+        s->job = job;
+    }
     return s;
 }
 
@@ -95,23 +108,71 @@ static const char *add_root(cmd_parms *cmd, iip_settings *conf)
     return NULL;
 }
 
+/* The job settings of a place that is being read: its own until the end. */
+static iip_job_settings *job_settings(const cmd_parms *cmd, iip_settings *conf)
+{
+    iip_job_settings *job;
+
+    if (!conf->job) {
+        job = apr_palloc(cmd->pool, sizeof *job);
+        iip_job_settings_unset(job);
+        conf->job = job;
+    }
+    return (iip_job_settings *)(uintptr_t)conf->job;
+}
+
+static int is_job(const iip_directive *d)
+{
+    for (const iip_directive *one = iip_job_directives; one->name; one++)
+        if (one == d)
+            return 1;
+    return 0;
+}
+
+/* Each folder once, however often it is named. */
+static void add_link_roots(cmd_parms *cmd, const iip_settings *conf)
+{
+    for (const char *const *path = conf->jpip_link_root; path && *path; path++) {
+        iip_root *root = link_roots;
+
+        while (root && strcmp(root->path, *path))
+            root = root->next;
+        if (root)
+            continue;
+        root = apr_pcalloc(cmd->pool, sizeof *root);
+        root->path = *path;
+        root->fd = -1;
+        root->number = ++root_count;
+        root->next = link_roots;
+        link_roots = root;
+    }
+}
+
 const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     const iip_directive *d = cmd->info;
     int htaccess = cmd->pool == cmd->temp_pool;
     void *conf = dir;
-    const char *bad = NULL;
+    const char *bad = NULL, *path = NULL;
 
     if (d->scope == 'S') {
         bad = ap_check_cmd_context(cmd, GLOBAL_ONLY);
         conf = ap_get_module_config(cmd->server->module_config, &iip_module);
     } else if (d->scope == 'L') {
         bad = plain_location(cmd);
+    } else if (is_job(d)) {
+        conf = job_settings(cmd, dir);
     }
     if (!bad)
-        bad = iip_setting_set(conf, d, argc, (const char *const *)argv, htaccess, cmd->pool);
+        bad = job_setting_check(d->name, argc, (const char *const *)argv, cmd->pool);
+    if (!bad && !strcmp(d->args, "path"))
+        path = ap_server_root_relative(cmd->pool, argv[0]);
+    if (!bad)
+        bad = iip_setting_set(conf, d, argc, path ? &path : (const char *const *)argv, htaccess, cmd->pool);
     if (!bad && d->scope == 'L')
         bad = add_root(cmd, conf);
+    if (!bad && d->scope == 'D')
+        add_link_roots(cmd, conf);
     if (bad == iip_setting_unbuilt) {
         if (!htaccess)
             iipd_warn(apr_psprintf(cmd->pool, "%s %s (%s:%d): %s", d->name, argv[0], cmd->directive->filename,

@@ -43,9 +43,12 @@ void *iipd_merge_dir(apr_pool_t *p, void *base, void *add);
 void *iipd_create_server(apr_pool_t *p, server_rec *s);
 const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
-iip_root *iipd_roots(void); /* in the order of the configuration */
+iip_root *iipd_roots(void);      /* in the order of the configuration */
+iip_root *iipd_link_roots(void); /* of JPIPLinkRoot, each path once */
 /* The settings of this place as they were written. */
 const iip_settings *iipd_settings(const request_rec *r);
+/* IIPStateDir, absolute. */
+const char *iipd_state_dir(apr_pool_t *p, server_rec *s);
 /* A line to be logged once the configuration is read, and once only. */
 void iipd_warn(const char *line);
 apr_array_header_t *iipd_warnings(void);
@@ -84,6 +87,9 @@ int iipd_look_up_page(iipd_request *q, const char *file);
 iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e);
 /* The file of IIPWatermark, if there is one, into q->rq; q->e says why not. */
 iip_status iipd_watermark(iipd_request *q);
+/* What httpd maps a (decoded) name below an (encoded) URL path to, by its own rules, whose settings then hold. OK, with
+ * *file NULL where there is no file; or a status. Without IIPRoot only. */
+int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
 /* Puts back the handler that would have had this request. DECLINED. */
@@ -121,6 +127,19 @@ int iipd_hand_over(iipd_request *q, int status); /* httpd words this answer */
 /* The picture while it is made. IIP_OK: the answer was sent, or cut; else nothing went out yet and q->e says why. */
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b);
 
+/* What goes out piece by piece. begun: some of it has. */
+typedef struct {
+    iip_sink sink;
+    request_rec *r;
+    apr_bucket_brigade *bb;
+    char *piece;
+    size_t n;
+    int begun;
+} iipd_stream;
+void iipd_stream_begin(iipd_stream *k, request_rec *r);
+void iipd_stream_end(iipd_stream *k); /* the rest; what fits into one piece leaves whole, with its length */
+void iipd_stream_cut(iipd_stream *k); /* so that the client sees that the rest is missing */
+
 /* ---- bucket.c ---- */
 /* A bucket that holds b as long as its bytes are wanted; takes over one reference. */
 apr_bucket *iipd_bucket_blob_create(iip_blob *b, apr_bucket_alloc_t *list);
@@ -153,10 +172,24 @@ int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int 
 int iipd_status_handler(request_rec *r);
 int iipd_status_section(request_rec *r, int flags); /* of mod_status */
 
+/* ---- jobs.c: the job service's requests ---- */
+int iipd_job_handler(request_rec *r);
+
+/* ---- runners.c: its processes ---- */
+int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void iipd_job_child_init(apr_pool_t *pchild, server_rec *s);
+/* This child's way to the spool, NULL if there is none; the figures; and a byte to wake a runner. */
+struct job_spool *iipd_job_spool(void);
+struct job_counters *iipd_job_counters(void);
+void iipd_job_wake(void);
+int64_t iipd_job_max_queue(void);
+
 /* ---- log.c ---- */
 void iipd_log_error(const iipd_request *q);
 extern const char *const iipd_came_names[IIPD_CAME]; /* NULL for IIP_CAME_NOWHERE */
 /* Notes for LogFormat: iip-cache, iip-ms, iip-level. */
 void iipd_note_request(const iipd_request *q);
 void iipd_log_request(const iipd_request *q);
+/* A link in q's file that leads nowhere, as the file writes it. */
+void iipd_log_link(const iipd_request *q, const char *link, const iip_error *e);
 #endif

@@ -78,7 +78,7 @@ int iipd_memcached_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         path = ap_server_root_relative(pconf, set.memcached_secret);
         bad = path ? read_secret(path, pconf) : "is no path";
         if (bad) {
-            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "IIP0005: IIPMemcachedSecret %s %s", set.memcached_secret, bad);
+            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "IIP0020: IIPMemcachedSecret %s %s", set.memcached_secret, bad);
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         return OK;
@@ -86,7 +86,7 @@ int iipd_memcached_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     for (const char *const *server = set.memcached; *server; server++)
         if (!is_loopback(*server, ptemp)) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                         "IIP0005: IIPMemcached %s is not on this machine: whoever reaches it could read and change "
+                         "IIP0020: IIPMemcached %s is not on this machine: whoever reaches it could read and change "
                          "answers. Write IIPMemcachedSecret",
                          *server);
             return HTTP_INTERNAL_SERVER_ERROR;

@@ -350,6 +350,24 @@ static int is_dot_file(const char *path)
     return (slash ? slash[1] : *path) == '.';
 }
 
+int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file)
+{
+    apr_pool_t *p = q->r->pool;
+    request_rec *sub;
+    int rc;
+
+    *file = NULL;
+    if (!iip_path_good(name))
+        return OK;
+    rc = look_up(q, path_of_file(iip_path_slashes(folder, strlen(folder), p), name, "", p), &sub);
+    if (rc == OK && sub->finfo.filetype == APR_REG && (!sub->path_info || !*sub->path_info) &&
+        !is_dot_file(sub->filename))
+        *file = sub->filename;
+    return rc;
+}
+
+/* ---- the two ways ---- */
+
 static int resolve_rooted(iipd_request *q)
 {
     const iip_root *root = q->set.root;
@@ -454,7 +472,7 @@ int iipd_resolve(iipd_request *q)
     q->in.set = &q->set;
     if (!q->set.root && iipd_is_form(q) && !may_read_form(q))
         return DECLINED;
-    if (iipd_read_query(q) != IIP_OK)
+    if (!q->in.query && iipd_read_query(q) != IIP_OK)
         return OK;
     q->in.accept = apr_table_get(r->headers_in, "Accept");
     q->in.id = iipd_given_id(q);

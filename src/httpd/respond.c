@@ -115,12 +115,19 @@ void iipd_picture_headers(iipd_request *q, const iip_encoder *enc)
 /* ---- bodies ---- */
 
 /* Once a client has gone there is nobody to tell. */
-static int pass(iipd_request *q, apr_bucket_brigade *bb)
+static int pass(request_rec *r, apr_bucket_brigade *bb)
+{
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
+    ap_pass_brigade(r->output_filters, bb);
+    return OK;
+}
+
+/* A whole answer, with its time. */
+static int send_whole(iipd_request *q, apr_bucket_brigade *bb)
 {
     const apr_time_t t0 = apr_time_now();
 
-    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
-    ap_pass_brigade(q->r->output_filters, bb);
+    pass(q->r, bb);
     q->sent += apr_time_now() - t0;
     return OK;
 }
@@ -136,7 +143,7 @@ int iipd_send_head(iipd_request *q)
         apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
     else
         ap_set_accept_ranges(q->r);
-    return pass(q, brigade(q->r));
+    return send_whole(q, brigade(q->r));
 }
 
 int iipd_send_blob(iipd_request *q, iip_blob *b)
@@ -147,7 +154,7 @@ int iipd_send_blob(iipd_request *q, iip_blob *b)
     ap_set_accept_ranges(r);
     ap_set_content_length(r, (apr_off_t)b->len);
     APR_BRIGADE_INSERT_TAIL(bb, iipd_bucket_blob_create(b, bb->bucket_alloc));
-    return pass(q, bb);
+    return send_whole(q, bb);
 }
 
 static int send_bytes(iipd_request *q, const char *text, size_t n, const char *mime)
@@ -158,7 +165,7 @@ static int send_bytes(iipd_request *q, const char *text, size_t n, const char *m
     content_type(r, mime);
     ap_set_content_length(r, (apr_off_t)n);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_pool_create(text, n, r->pool, bb->bucket_alloc));
-    return pass(q, bb);
+    return send_whole(q, bb);
 }
 
 /* A text's identity is the text: base URL, limits and media type all show in it. */
@@ -192,7 +199,7 @@ int iipd_send_file(iipd_request *q, const char *mime)
     /* Our descriptor is closed with r->pool, which lives until the last bucket is written */
     apr_os_file_put(&file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, r->pool);
     apr_brigade_insert_file(bb, file, 0, q->src->id.size, r->pool);
-    return pass(q, bb);
+    return send_whole(q, bb);
 }
 
 int iipd_send_redirect(iipd_request *q, int status, const char *url)
@@ -222,7 +229,7 @@ int iipd_send_options(iipd_request *q)
                        "X-Requested-With");
         apr_table_setn(h, "Access-Control-Max-Age", "86400");
     }
-    return pass(q, brigade(r));
+    return send_whole(q, brigade(r));
 }
 
 int iipd_send_error(iipd_request *q)
@@ -249,18 +256,9 @@ int iipd_send_error(iipd_request *q)
 
 /* ---- streams ---- */
 
-#define PIECE 65536
+#define PIECE (65536 + 64) /* a JPIP answer with len=65536 and its end leave whole */
 
-typedef struct {
-    iip_sink sink;
-    iipd_request *q;
-    apr_bucket_brigade *bb;
-    char *piece;
-    size_t n;
-    int begun; /* the header has gone */
-} stream;
-
-static iip_status stream_flush(stream *k, iip_error *e)
+static iip_status stream_flush(iipd_stream *k, iip_error *e)
 {
     apr_status_t rv;
 
@@ -268,16 +266,16 @@ static iip_status stream_flush(stream *k, iip_error *e)
     k->piece = NULL;
     k->n = 0;
     k->begun = 1;
-    rv = ap_pass_brigade(k->q->r->output_filters, k->bb);
+    rv = ap_pass_brigade(k->r->output_filters, k->bb);
     apr_brigade_cleanup(k->bb);
-    if (rv || k->q->r->connection->aborted)
+    if (rv || k->r->connection->aborted)
         return iip_fail(e, IIP_E_ABORTED, rv, "client gone");
     return IIP_OK;
 }
 
 static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
 {
-    stream *k = (stream *)sink;
+    iipd_stream *k = (iipd_stream *)sink;
     iip_status rv;
 
     while (n) {
@@ -297,11 +295,26 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
     return IIP_OK;
 }
 
+void iipd_stream_begin(iipd_stream *k, request_rec *r)
+{
+    *k = (iipd_stream){{stream_write}, r, brigade(r), NULL, 0, 0};
+}
+
+void iipd_stream_end(iipd_stream *k)
+{
+    if (k->n)
+        APR_BRIGADE_INSERT_TAIL(k->bb, apr_bucket_heap_create(k->piece, k->n, free, k->bb->bucket_alloc));
+    else
+        free(k->piece);
+    k->piece = NULL;
+    pass(k->r, k->bb);
+}
+
 /* The client has half a picture and must see that: no last chunk, no next request on this connection; HTTP/2 resets the
  * stream. HTTP/1.0 knows the end of an answer by the end of the connection alone: there only a reset tells. */
-static void stream_cut(stream *k)
+void iipd_stream_cut(iipd_stream *k)
 {
-    request_rec *r = k->q->r;
+    request_rec *r = k->r;
     conn_rec *c = r->connection;
     struct linger reset = {1, 0};
     apr_os_sock_t fd;
@@ -310,7 +323,7 @@ static void stream_cut(stream *k)
     if (!c->master)
         c->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(k->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
-    pass(k->q, k->bb);
+    pass(k->r, k->bb);
     if (!c->master && r->proto_num < HTTP_VERSION(1, 1) && !apr_os_sock_get(&fd, ap_get_conn_socket(c))) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         c->aborted = 1;
@@ -319,18 +332,19 @@ static void stream_cut(stream *k)
 
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
 {
-    stream k = {{stream_write}, q, brigade(q->r), NULL, 0, 0};
+    iipd_stream k;
     iip_status rv;
 
+    iipd_stream_begin(&k, q->r);
     apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
     rv = iip_serve_stream(sv, &q->rq, q->info, q->src, &q->lim, b, q->r->pool, &k.sink, &q->e);
     if (rv == IIP_OK && k.n)
         rv = stream_flush(&k, &q->e);
     if (rv == IIP_OK) {
-        pass(q, k.bb);
+        send_whole(q, k.bb);
     } else if (k.begun) {
         iipd_log_error(q);
-        stream_cut(&k);
+        iipd_stream_cut(&k);
         iip_refuse(&q->e, IIP_OK, NULL);
     }
     free(k.piece);

@@ -89,7 +89,7 @@ int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
     if (!found) {
         rv = apr_shm_create(&shm, sizeof(table), NULL, s->process->pool);
         if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "IIP0007: no shared memory, so no figures");
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "IIP0022: no shared memory, so no figures");
             shared = NULL;
             return OK;
         }

@@ -359,6 +359,7 @@ static iip_status iip_parse(const iip_input *in, iip_request *rq, iip_want *want
         rv = run_all(&r, apr_pstrcat(p, "FIF=", path, NULL), &sent);
     if (rv == IIP_OK)
         rv = run_all(&r, query, &sent);
+    rq->ignored = r.unknown;
     if (rv != IIP_OK || sent)
         return rv;
     if (r.objects)

@@ -276,12 +276,12 @@ static iip_status do_shd(iip_reading *c, const char *s)
     return rv && n >= 2 ? add(c, IIP_OP_SHADE, n, v) : IIP_OK;
 }
 
+/* What is no map takes away the one before it. */
 static iip_status do_cmp(iip_reading *c, const char *s)
 {
-    int map = iip_cmap_find(s);
-    float v = (float)map;
+    float v = (float)iip_cmap_find(s);
 
-    return map < 0 ? IIP_OK : add(c, IIP_OP_CMAP, 1, &v);
+    return add(c, IIP_OP_CMAP, 1, &v);
 }
 
 /* Without its brackets, if it has them. */

@@ -85,6 +85,13 @@ static int read_decimal(const char **s, decimal *d)
     return 1;
 }
 
+static double real_of(const decimal *d)
+{
+    const double n = (double)(d->minus ? -d->num : d->num);
+
+    return d->num == 0 ? 0 : d->power < 0 ? n / pow(10, -d->power) : n * pow(10, d->power);
+}
+
 int iip_read_real(const char **s, double *v)
 {
     decimal d;
@@ -92,9 +99,7 @@ int iip_read_real(const char **s, double *v)
 
     if (rv != 1)
         return rv;
-    *v = d.num == 0 ? 0 : d.power < 0 ? (double)d.num / pow(10, -d.power) : (double)d.num * pow(10, d.power);
-    if (d.minus)
-        *v = -*v;
+    *v = real_of(&d);
     return isfinite(*v) ? 1 : -1;
 }
 
@@ -106,6 +111,8 @@ int iip_read_fraction(const char **s, int64_t *v)
 
     if (rv != 1)
         return rv;
+    if (!isfinite(real_of(&d)))
+        return -1;
     for (d.power += 12; d.power < 0 && d.num; d.power++)
         d.num = (d.num + (d.power == -1 ? 5 : 0)) / 10;
     for (; d.power > 0 && d.num && d.num < most; d.power--)

@@ -266,9 +266,13 @@ static int tell_scale(teller *t, int arg)
 
 static int tell_xmp(teller *t, int arg)
 {
+    const iip_asked *a = t->rq->asked;
+
     if (!t->info->xmp_len)
         return 0;
     iip_text_put(t->out, t->info->xmp, t->info->xmp_len);
+    if (a->object[1]) /* alone it is the packet as it is */
+        iip_text_put(t->out, "\r\n", 2);
     return 1;
 }
 
@@ -435,7 +439,9 @@ iip_status iip_compose_objects(const iip_input *in, const iip_request *rq, const
     }
     if (!told)
         return iip_refuse_iip(e, IIP_E_NOT_FOUND, "3 2", absent, p);
-    if (bad)
+    if (bad) {
+        out->mime = common(out->mime, OWN);
         put_error(&t, code, bad);
+    }
     return out->status;
 }

@@ -127,8 +127,6 @@ iip_status iip_iip_place(const iip_input *in, iip_request *rq, const iip_info *i
 {
     const iip_asked *a = rq->asked;
 
-    if (rq->layers >= info->layers)
-        rq->layers = -1; /* all there are */
     if (a->ask == IIP_ASK_TILE)
         return iip_place_tile(rq, info, a->resolution, a->tile, p, e);
     place_view(rq, info, lim);

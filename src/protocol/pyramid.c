@@ -3,16 +3,19 @@
 #include "pyramid.h"
 
 #define TILE 256 /* where the file has none that clients should ask for */
+/* A picture that is one tile: no viewer wants that, and an answer may not be as large. Both sides have to be within. */
+#define TILE_MOST 4096
 
 void iip_pyramid_of(iip_pyramid *py, const iip_info *info)
 {
-    const int tiles = info->tiled && !info->wavelet;
+    const iip_level *full = &info->level[0];
+    const int tiles = info->tiled && !info->wavelet && full->tile_w <= TILE_MOST && full->tile_h <= TILE_MOST;
     int stored = info->virtual_from > 0 && info->virtual_from < info->levels ? info->virtual_from : info->levels;
     int n = 0;
     iip_resolution least;
 
-    py->tile_w = tiles ? info->level[0].tile_w : TILE;
-    py->tile_h = tiles ? info->level[0].tile_h : TILE;
+    py->tile_w = tiles ? full->tile_w : TILE;
+    py->tile_h = tiles ? full->tile_h : TILE;
     for (; n < stored; n++)
         py->at[n] = (iip_resolution){info->level[n].w, info->level[n].h, n};
     least = py->at[n - 1];

@@ -6,10 +6,11 @@
 extern const iip_protocol iip_protocol_deepzoom;
 extern const iip_protocol iip_protocol_iiif;
 extern const iip_protocol iip_protocol_iip;
+extern const iip_protocol iip_protocol_jpip;
 extern const iip_protocol iip_protocol_zoomify;
 
-const iip_protocol *const iip_protocols[] = {&iip_protocol_iiif, &iip_protocol_iip, &iip_protocol_deepzoom,
-                                             &iip_protocol_zoomify, NULL};
+const iip_protocol *const iip_protocols[] = {&iip_protocol_iiif,    &iip_protocol_iip,  &iip_protocol_deepzoom,
+                                             &iip_protocol_zoomify, &iip_protocol_jpip, NULL};
 
 const iip_protocol *iip_protocol_find(const char *handler)
 {

@@ -2,7 +2,6 @@
  * Tiles by path: the part that DeepZoom and Zoomify share (spec/iip.md section 8). */
 #include "tiles.h"
 #include "iip.h"
-#include "iip.h"
 #include "name.h"
 #include <apr_strings.h>
 #include <string.h>

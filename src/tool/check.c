@@ -105,7 +105,7 @@ static void find_parts(picture *k)
     }
     /* the cells of its tiles may be groups or windows */
     if (strcmp(k->format, "jp2") || iip_jp2_open(&file, k->src, k->p, &e) != IIP_OK ||
-        iip_jp2_head_read(&h, &file, k->p, &e) != IIP_OK)
+        iip_jp2_head_read(&h, &file, 0, k->p, &e) != IIP_OK)
         return;
     if (h.columns * h.rows > 1) {
         k->part_w = h.tw / h.dx;

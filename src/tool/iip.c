@@ -328,6 +328,7 @@ int main(int argc, const char *const *argv)
         default:
             directives(iip_directives);
             directives(iip_server_directives);
+            directives(iip_job_directives);
             return 0;
         }
     if (rv != APR_EOF || !t.root.path)

@@ -40,6 +40,8 @@ def make(folder):
     os.link(p("v.tif"), p("dir/v.tif"))
     Image.fromarray(out["v"]).save(p("v.jpg"), quality=95)
     os.remove(p("v.png"))
+    out["w"] = smooth(1001, 751)  # wavelet levels, in tiles and layers
+    Image.fromarray(out["w"]).save(p("w.jp2"), tile_size=(512, 512), num_resolutions=3, quality_mode="rates", quality_layers=[60, 10, 1])
     for name, shape, dtype in (("u8", (300, 400, 3), np.uint8), ("u16", (300, 400), np.uint16), ("u32", (60, 70), np.uint32),
                                ("f32", (60, 70, 2), np.float32), ("f64", (60, 70), np.float64), ("s16", (60, 70), np.int16),
                                ("five", (60, 70, 5), np.uint16)):

@@ -189,6 +189,8 @@ def by_program(encode, decode, suffix):
 
 AVIF = {"lossless": ("avifenc", "-l", "-s", "8", "IN", "OUT"), "lossy": ("avifenc", "--min", "10", "--max", "30", "-s", "8", "IN", "OUT"),
         "444": ("avifenc", "-y", "444", "--min", "5", "--max", "20", "-s", "8", "IN", "OUT")}
+HEIC = {"lossy": ("heif-enc", "-q", "80", "IN", "-o", "OUT"), "444": ("heif-enc", "-q", "80", "-p", "chroma=444", "IN", "-o", "OUT")}
+JXL = {"lossless": ("cjxl", "-d", "0", "IN", "OUT"), "lossy": ("cjxl", "-d", "1", "IN", "OUT")}
 
 # ending, programs, cases, levels that an answer may differ from the decode of a lossy file: their ways to RGB differ
 FORMATS = [
@@ -198,9 +200,9 @@ FORMATS = [
     ("jp2", ("opj_compress",), jp2_cases, 0),
     ("gif", (), gif_cases, 0),
     ("avif", ("avifenc", "avifdec"), by_program(AVIF, lambda a, b: ("avifdec", a, b), "avif"), 2),
+    ("heic", ("heif-enc", "heif-convert"), by_program(HEIC, lambda a, b: ("heif-convert", a, b), "heic"), 2),
+    ("jxl", ("cjxl", "djxl"), by_program(JXL, lambda a, b: ("djxl", a, b), "jxl"), 2),
 ]
-
-
 LOSSY = {ending: most for ending, _, _, most in FORMATS}
 
 

@@ -13,11 +13,12 @@ import shutil
 import signal
 import string
 import sys
+import time
 import urllib.parse
 
 import npm
 import samples
-from httpd import MODULE, TOP, Httpd, within_reach
+from httpd import MODULE, TOP, Httpd, account, within_reach
 
 DEMO = os.path.join(TOP, 'build', 'demo')
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -137,10 +138,34 @@ Alias /openseadragon {parts["openseadragon"]}
     SetHandler iip-handler
     IIPRoot {parts["pictures"]}
 </Location>
+<Location "/jobs">
+    SetHandler imgserve-handler
+    IIPJobs On
+    IIPJobAllowAnonymous On
+    IIPStatus On
+    IIPJobSourceSchemes file
+    IIPJobSourceRoot {parts["pictures"]}
+    IIPJobDestRoot {parts["made"]}
+</Location>
+IIPJobSpool {parts["spool"]}
+Alias /made {parts["made"]}
+<Directory {parts["made"]}>
+    Require all granted
+</Directory>
 <Directory {parts["www"]}/folder>
     AllowOverride FileInfo
 </Directory>
 '''
+
+
+@contextlib.contextmanager
+def job_folders(run, parts):
+    """Where jobs of this run wait, and where their results go."""
+    parts.update(spool=os.path.join(run, 'spool'), made=os.path.join(run, 'made'))
+    os.mkdir(parts['made'])
+    if account():
+        os.chown(parts['made'], account().pw_uid, account().pw_gid)
+    yield
 
 
 @contextlib.contextmanager
@@ -149,7 +174,7 @@ def serve(extra={}, more=lambda parts: ''):
     mine = {'www': os.path.join(DEMO, 'www'), 'pictures': os.path.join(DEMO, 'pictures'),
             'openseadragon': os.path.join(DEMO, 'npm', 'node_modules', 'openseadragon', 'build', 'openseadragon')}
     with within_reach({**mine, **extra}, DEMO, 'run-') as (run, parts), \
-            Httpd(run, configuration(parts) + more(parts), modules=('alias',)) as server:
+            job_folders(run, parts), Httpd(run, configuration(parts) + more(parts), modules=('alias',)) as server:
         yield server
 
 
@@ -194,8 +219,32 @@ def look(server):
         expect('description', f'/iip?FIF={name}&OBJ=basic-info', 'application/vnd.netfpx', lambda b: b'Max-size:' in b)
         expect('tile', f'/iip?FIF={name}&JTL=2,4', 'image/jpeg', jpeg)
         expect('view', f'/iip?FIF={name}&WID=300&CVT=jpeg', 'image/jpeg', jpeg)
+    failed += look_at_job(link)
     link.close()
     return failed
+
+
+def job(name):
+    return json.dumps({'operationType': 'resize', 'srcURL': f'file:///{name}', 'dstURL': 'file:///{$width}-{$basename}.jpg',
+                       'args': {'width': 200, 'height': 120}})
+
+
+def look_at_job(link):
+    """A job posted is a placeholder at once, then done. Returns the number of failures."""
+    link.request('POST', '/jobs', job('leaf.jpg'))
+    reply = json.loads(link.getresponse().read())
+    state = {}
+    for _ in range(400):
+        link.request('GET', reply.get('statusURL', '/jobs/none'))
+        state = json.loads(link.getresponse().read())
+        if state.get('state') in (None, 'done', 'failed'):
+            break
+        time.sleep(0.05)
+    link.request('GET', '/made/200-leaf.jpg')
+    answer = link.getresponse()
+    ok = state.get('state') == 'done' and answer.status == 200 and len(answer.read()) == state['bytes']
+    print(f'  {"ok  " if ok else "FAIL"} job          /jobs  ({reply}, {state})')
+    return not ok
 
 
 def announce(url):
@@ -211,6 +260,9 @@ def announce(url):
         curl {url}/deepzoom/boats.tif.dzi
         curl {url}/zoomify/boats.tif/ImageProperties.xml
         curl -o view.jpg '{url}/iip?FIF=boats.tif&WID=600&RGN=.2,.3,.5,.5&CNT=1.2&CVT=jpeg'
+
+        curl -d '{job("leaf.jpg")}' {url}/jobs
+        curl -o job.jpg {url}/made/200-leaf.jpg
 
   Ctrl-C stops the server.
 ''', flush=True)

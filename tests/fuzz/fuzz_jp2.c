@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a JPEG 2000 file: header, then of each level the first, the last and a middle cell. Pictures may be
- * large, what is decoded of them is not. */
+ * Any bytes as a JPEG 2000 file, read by its tiles and then by the packets of its windows: header, then of each level
+ * the first, the last and a middle cell. Pictures may be large, what is decoded of them is not. */
+#include "codec/jp2.h"
 #include "reader.h"
 
 extern const iip_decoder iip_decoder_jp2;
@@ -26,7 +27,7 @@ static iip_status read_cells(iip_reader_t *r, const iip_info *info, int level, i
     return rv;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+static void read_all(const uint8_t *data, size_t n)
 {
     static apr_pool_t *root;
     iip_info info = {0};
@@ -47,5 +48,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         if (info.hold + info.level_hold[i] <= MAX_HOLD)
             rv = read_cells(r, &info, i, &e);
     apr_pool_destroy(p);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    iip_jp2_indexes(NULL, INT64_MAX);
+    read_all(data, n);
+    iip_jp2_indexes(NULL, 0);
+    read_all(data, n);
     return 0;
 }

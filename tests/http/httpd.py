@@ -143,7 +143,7 @@ class Connection:
 
 # Loaded for every server; mod_cgi or mod_cgid follows the MPM
 MODULES = """authn_core authn_file authz_core authz_host authz_user auth_basic mime dir alias env headers setenvif rewrite
-autoindex""".split()
+autoindex socache_shmcb""".split()
 
 _number = [0]
 _lock = threading.Lock()

@@ -9,11 +9,16 @@ import pytest
 import httpd
 from common import location, refused
 
-ROW = re.compile(r'X\((II\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
+ROW = re.compile(r'X\(((?:II|JP)\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s*"([^"]*)"')
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPMemcached": "127.0.0.1:11211 [::1] localhost:1", "IIPMemcachedSecret": "/etc/iip.secret", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"'}
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
+          "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
+          "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
+          "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2",
+          "IIPMemcached": "127.0.0.1:11211 [::1] localhost:1", "IIPMemcachedSecret": "/etc/iip.secret",
+          "JPIPLinkRoot": "{data}", "IIPStateDir": "state", "JPIPSessions": "shmcb:jpip(1048576)"}
 BAD = {
     "IIPRoot": ["", "{data} sideways"],
     "IIIFBare": ["", "maybe", "FILE please"],
@@ -56,6 +61,44 @@ BAD = {
     "IIPMemcachedTTL": ["", "-1", "x", "1y"],
     "IIPMemcachedDeadline": ["", "-1", "20us", "1 2"],
     "IIPMemcachedSecret": ["", "a b"],
+    "IIPJobs": ["", "maybe"],
+    "IIPJobRetries": ["", "-1", "x"],
+    "IIPJobMaxRequest": ["", "-1", "x"],
+    "IIPJobTransferTimeout": ["", "-1", "5y"],
+    "IIPJobMaxSource": ["", "-1", "x"],
+    "IIPJobMaxPixels": ["", "-1", "x"],
+    "IIPJobSourceRoot": ["", "a b"],
+    "IIPJobDestRoot": ["", "a b"],
+    "IIPJobSourceSchemes": ["", "gopher", "http gopher"],
+    "IIPJobDestSchemes": ["", "HTTP"],
+    "IIPJobSourceHosts": ["", "a*b", "*.a.*"],
+    "IIPJobDestHosts": ["", ".example.org"],
+    "IIPJobAllowNet": ["", "10.0.0.0/33", "10.0.0", "x"],
+    "IIPJobDenyNet": ["", "::1/129", "127.1"],
+    "IIPJobPorts": ["", "0", "65536", "80 x", "-1"],
+    "IIPJobFTPSecure": ["", "perhaps"],
+    "IIPJobCAFile": ["", "a b"],
+    "IIPJobUserAgent": ["", "a b", '"%s"' % ("x" * 1100)],
+    "IIPJobCallbackSecret": ["", "a b"],
+    "IIPJobStrictStatus": ["", "2"],
+    "IIPJobAllowAnonymous": ["", "perhaps"],
+    "IIPJobPlaceholderText": ["a b"],
+    "IIPJobFailureText": ["a b"],
+    "IIPJobPlaceholderColor": ["", "fff", "ffffff 000000 000000", "red"],
+    "IIPJobPlaceholderFile": ["", "a b"],
+    "IIPJobSpool": ["", "a b"],
+    "IIPJobWorkers": ["", "-1", "x"],
+    "IIPJobMaxQueue": ["", "-1", "x"],
+    "IIPJobTimeout": ["", "-1", "5y"],
+    "IIPJobMemory": ["", "-1", "x"],
+    "IIPJobKeep": ["", "1d", "1d 2d 3d", "x 1d"],
+    "JPIPTimeout": ["", "-1", "x", "5y"],
+    "JPIPMaxResponse": ["", "-1", "x", "5X"],
+    "JPIPLinkRoot": ["", "relative/path", "/a b"],
+    "JPIPRaw": ["", "2", "On Off"],
+    "IIPStateDir": ["", "a b"],
+    "JPIPIndexAge": ["", "-1", "x", "5y", "1d 2d"],
+    "JPIPSessions": ["", "nosuch", "nosuch:x", "dbm:x", "a b"],
 }
 
 

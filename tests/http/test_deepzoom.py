@@ -171,6 +171,19 @@ def test_vectors(s):
         refused(s.get(path), 404)
 
 
+def test_one_huge_tile(serve, folder):
+    """A picture stored as one tile that is larger than an answer may be is shown in tiles as one that has none."""
+    px = np.zeros((5200, 5100), np.uint8)
+    px[:, 2600:] = 200
+    tifffile.imwrite(os.path.join(folder, "one.tif"), px, tile=(5200, 5104), photometric="minisblack", compression="zlib", metadata=None)
+    t = serve(place("/iip", "iip-handler", folder))
+    assert t.get("/iip?FIF=one.tif&OBJ=Tile-size&OBJ=Resolution-number").body == b"Tile-size:256 256\r\nResolution-number:6\r\n"
+    near(t.get("/iip?FIF=one.tif&PTL=5,%d" % (20 * 20 + 10)).pixels(), px[5120:, 2560:2816], 0, 0)
+    assert t.get("/iip?DeepZoom=one.tif.dzi").body.decode() == DZI % (256, 5100, 5200)
+    near(t.get("/iip?DeepZoom=one.tif_files/13/10_20.png").pixels(), px[5120:, 2560:2816], 0, 0)
+    assert t.get("/iip?Zoomify=one.tif/TileGroup0/5-0-0.jpg").size == (256, 256)
+
+
 def test_jpeg(s):
     """Tiles of 256, levels are halved."""
     assert DZI % (256, 1001, 701) == s.get("/dz/plain.jpg.dzi").body.decode()
@@ -290,7 +303,7 @@ def scan(jpeg):
 
 
 def test_pass_through(serve, data, folder):
-    """Interior tiles leave as they are stored; on the edge they are decoded and cut."""
+    """Interior tiles leave as they are stored; on the edge they are cut."""
     src = folder + "/j.tif"
     subprocess.run(["vips", "tiffsave", data + "/photo.jpg", src, "--tile", "--pyramid", "--compression", "jpeg", "--Q", "80", "--tile-width", "256",
                     "--tile-height", "256"], check=True)

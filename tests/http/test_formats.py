@@ -171,3 +171,59 @@ def test_tiff_like_other_answers(serve, data):
     part = s.get(url, {"Range": "bytes=100-299"})
     assert part.status == 206 and part.body == r.body[100:300]
     assert s.request("HEAD", url).body == b""
+
+
+# ---- AVIF, JPEG 2000, GIF, PDF
+
+
+def by_program(path):
+    """By a program that has nothing to do with ours."""
+    out = path + ".out"
+    how = {"avif": ["avifdec", path, out + ".png"], "jp2": ["opj_decompress", "-i", path, "-o", out + ".ppm"],
+           "gif": ["convert", path, out + ".png"], "pdf": ["pdfimages", "-png", path, out]}[path.rsplit(".", 1)[1]]
+    subprocess.run(how, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for ending in (".png", ".ppm", "-000.png"):
+        try:
+            return np.asarray(Image.open(out + ending).convert("RGB"))
+        except FileNotFoundError:
+            continue
+
+
+OTHERS = {"avif": ("IIPQuality avif 60", "IIPQuality avif 100", 4, 70), "jp2": ("", "IIPQuality jp2 100", 3, 40),
+          "gif": ("", None, 7, 90), "pdf": ("IIPQuality pdf 90", None, 2, 40)}
+
+
+@pytest.mark.parametrize("form", OTHERS)
+def test_other_formats_are_read_by_others(serve, data, folder, form):
+    """Within some levels of the picture itself; lossless where the quality says so. A GIF of few colours is exact."""
+    usual, best, mean, most = OTHERS[form]
+    s = serve(location("/i", "{data}", usual) + location("/best", "{data}", best or ""), fresh=True)
+    want = read(data + "/photo_deflate.tif")[300:557, 400:731]
+    r = s.get("/i/photo_deflate.tif/400,300,331,257/max/0/default." + form)
+    if r.status == 400:
+        pytest.skip("built without " + form)
+    for at, off in (("/i", (mean, most)), ("/best", (0, 0))):
+        if at == "/i" or best:
+            r = s.get(at + "/photo_deflate.tif/400,300,331,257/max/0/default." + form)
+            assert r.status == 200, r
+            path = "%s/%s.%s" % (folder, at[1:], form)
+            with open(path, "wb") as f:
+                f.write(r.body)
+            near(by_program(path), want, *off)
+    if form == "gif":
+        r = s.get("/i/squares.png/full/max/0/default.gif")
+        near(np.asarray(Image.open(io.BytesIO(r.body)).convert("RGB")), read(data + "/squares.png"), 0, 0)
+
+
+def test_deep_jp2(serve, data, folder):
+    """IIPKeepDepth: 16 bits, without loss."""
+    px = (np.arange(120 * 90 * 3, dtype=np.uint32) * 2654435761 >> 16 & 0xFFFF).astype(np.uint16).reshape(90, 120, 3)
+    tifffile.imwrite(folder + "/deep.tif", px, photometric="rgb")
+    s = serve(location("/i", folder, "IIPKeepDepth On", "IIPQuality jp2 100"), fresh=True)
+    r = s.get("/i/deep.tif/full/max/0/default.jp2")
+    assert r.status == 200, r
+    with open(folder + "/deep.jp2", "wb") as f:
+        f.write(r.body)
+    subprocess.run(["opj_decompress", "-i", folder + "/deep.jp2", "-o", folder + "/deep.rawl"], check=True, stdout=subprocess.DEVNULL)
+    got = np.fromfile(folder + "/deep.rawl", "<u2").reshape(3, 90, 120).transpose(1, 2, 0)
+    near(got, px, 0, 0)

@@ -95,7 +95,7 @@ def test_vector_of_sizes(iip, query, size, mime):
     ("JTL=999999999999999999999999,0", 400, "2 1"), ("JTL=3,999999999999999999999999", 404, "2 1"), ("PTL=3,1e1", 400, "2 1"),
     ("JTLS=0,3,0", 400, "2 1"), ("JTLS=30,3,0,90", 404, None), ("JTLS=0,3,0,30", 404, None), ("SDS=1&JTL=0,0", 404, None),
     ("SDS=0,0&JTL=0,0", 404, None), ("SDS=x&JTL=0,0", 400, "2 1"), ("TIL=3,0-48", 404, "2 1"), ("TIL=4,0-1", 400, "2 1"), ("TIL=3", 400, "2 1"),
-    ("RGN=nan,0,1,1&CVT=jpeg", 400, "2 1"), ("RGN=0,0,inf,1&CVT=jpeg", 400, "2 1"), ("GAM=1e999&CVT=jpeg", 400, "2 1"),
+    ("RGN=nan,0,1,1&CVT=jpeg", 400, "2 1"), ("RGN=0,0,inf,1&CVT=jpeg", 400, "2 1"), ("RGN=0,1e400,1,1&CVT=jpeg", 400, "2 1"), ("GAM=1e999&CVT=jpeg", 400, "2 1"),
     ("MINMAX=0:nan,1&CVT=jpeg", 400, "2 1"), ("CNT=inf&CVT=jpeg", 400, "2 1"), ("SHD=nan,1&CVT=jpeg", 400, "2 1"), ("ROT=nan&CVT=jpeg", 400, "2 1"),
     ("QLT=nan&CVT=jpeg", 400, "2 1"), ("CTW=" + ";".join(["1"] * 17) + "&CVT=jpeg", 400, "2 1"), ("CTW=" + ",".join(["1"] * 65) + "&CVT=jpeg", 400, "2 1"),
     ("OBJ=nonsense", 400, "3 2"), ("FOO=1", 400, "2 2"), ("WID=300", 400, "2 1"), ("", 400, "2 1"), ("OBJ=title", 404, "3 2"),
@@ -134,7 +134,8 @@ def test_commands_in_order(iip, pics):
     assert iip("FIF=v.tif&WID=60&CVT=png&JTL=0,0&OBJ=Max-size").size == (60, 45)  # the first answers
     assert iip("FIF=v.tif&OBJ=Max-size&WID=60&CVT=png").size == (60, 45)
     assert lines(iip("FIF=v.tif&OBJ=Max-size&FIF=u8.tif")) == ["Max-size:2000 1500"]
-    assert iip("fif=v.tif&wId=60&cvt=PNG&FOO=7").size == (60, 45)
+    assert iip("fif=v.tif&wId=60&FO%0aO=7&cvt=PNG").size == (60, 45)
+    assert "IIP0002: unknown command FO%0aO" in iip.server.logtext()
     assert iip("FIF=v.tif&WID=&HEI=30&CVT=png").size == (40, 30)  # an empty value means nothing
     assert lines(iip("FIF=v.tif&ROT=90&OBJ=Max-size&ROT=180&OBJ=Max-size")) == ["Max-size:1500 2000", "Max-size:2000 1500"]
     near(iip("FIF=v.tif&PTL=3,9").pixels(), px[256:512, 256:512], 0, 0)
@@ -157,8 +158,7 @@ def test_objects(iip):
                                                      "Colorspace,0-3,0:0 0 3 3 0 1 2"]
     r = iip("FIF=v.tif&OBJ=Max-size&OBJ=foo%09bar&OBJ=Tile-size&OBJ=baz")
     assert r.status == 200 and lines(r) == ["Max-size:2000 1500", "Tile-size:256 256", "Error/11:3 2 foo?bar"]
-    r = iip("OBJ=IIP-server&OBJ=Max-size")
-    assert lines(r) == ["IIP-server:3.65", "Error/12:1 3 Max-size"]
+    assert lines(iip("OBJ=IIP-server&OBJ=Max-size")) == ["IIP-server:3.65", "Error/12:1 3 Max-size"]
     assert iip("FIF=v.tif&OBJ=IIP,1.0").body == b""
     assert lines(iip("FIF=u16.tif&OBJ=Bits-per-channel&OBJ=Min-Max-sample-values&OBJ=Colorspace")) == [
         "Bits-per-channel:16", "Min-Max-sample-values: 0  65535", "Colorspace,0-3,0:0 0 1 1 0"]
@@ -188,8 +188,10 @@ def test_metadata(iip, pics):
     assert iip("FIF=v.tif&OBJ=metadata").json() == {}
     r = iip("FIF=texts.tif&OBJ=xmp")
     assert r["Content-Type"] == "application/xml" and r.body == pics[1]["xmp"]
-    assert iip("FIF=texts.tif&OBJ=xmp&OBJ=title")["Content-Type"].startswith("text/plain")
-    assert iip("FIF=texts.tif&OBJ=Max-size&OBJ=title")["Content-Type"].startswith("text/plain")
+    for q, body in (("OBJ=xmp&OBJ=date", pics[1]["xmp"] + b"\r\n2020:02:03 04:05:06\r\n"), ("OBJ=stack&OBJ=foo", b"[]\r\nError/7:3 2 foo\r\n"),
+                    ("OBJ=Tile-size&OBJ=title", b"Tile-size:64 64\r\nTitle & more\r\n")):
+        r = iip("FIF=texts.tif&" + q)
+        assert r["Content-Type"] == "text/plain; charset=utf-8" and r.body == body
 
 
 # ---- HTTP ----
@@ -259,6 +261,22 @@ def test_tiles(iip, pics):
                 x, y = n % across * 256, n // across * 256
                 near(iip("FIF=%s&PTL=%d,%d" % (name, r, n)).pixels(), whole[y:y + 256, x:x + 256], 1.5, 6)
             iip_error(iip("FIF=%s&PTL=%d,%d" % (name, r, across * down)), 404)
+
+
+def test_wavelets(iip, pics):
+    """Levels of JPEG 2000 are rounded up, and shown in tiles of 256; LYR counts its layers."""
+    assert lines(iip("FIF=w.jp2&OBJ=Tile-size&OBJ=Resolutions")) == ["Tile-size:256 256", "Resolutions:251 188,501 376,1001 751"]
+    px = pics[1]["w"]
+    all_layers = iip("FIF=w.jp2&PTL=2,5").pixels()
+    near(all_layers, px[256:512, 256:512], 1, 6)
+    for same in ("LYR=3&", "LYR=99&", "LYR=0&", "LYR=x&"):
+        near(iip("FIF=w.jp2&%sPTL=2,5" % same).pixels(), all_layers, 0, 0)
+    rough = iip("FIF=w.jp2&LYR=1&PTL=2,5").pixels()
+    near(rough, px[256:512, 256:512], 8, 80)
+    assert (rough != all_layers).any()
+    assert iip("FIF=w.jp2&JTL=2,11").size == (233, 239)
+    got = iip("FIF=w.jp2&PFL=2:7,9-27,9").json()["profile"]
+    near(np.array(got), px[9, 7:27].ravel(), 2, 8)
 
 
 def test_stored_tiles_pass(iip, pics):

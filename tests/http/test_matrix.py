@@ -118,7 +118,6 @@ def same_bands(a, b):
     return a
 
 
-@pytest.mark.any_mpm
 def test_matrix(serve, data):
     s = serve(CONF)
     stored = dict(np.load(data + "/matrix/stored.npz"))
@@ -149,7 +148,6 @@ def test_matrix(serve, data):
     assert n > 600 and len(formats) >= len(FORMATS), formats
 
 
-@pytest.mark.any_mpm
 def test_depth_is_kept(serve, data):
     """IIPKeepDepth: integers of 9 to 16 bits as 16, white is white; shares of the whole range to the nearest."""
     s = serve(CONF)

@@ -253,10 +253,10 @@ def test_secret(serve, configtest, cached, folder):
     assert notes(b, 1)[0][2] == "miss"
     for text in ("", "0123", "0123456789abcdef" * 7, "x" * 96, "0123456789abcdef" * 5 + "0123456789abcde "):
         rc, out = configtest(with_secret(text))
-        assert rc != 0 and "IIP0005" in out and "hex digits" in out, (text, out)
+        assert rc != 0 and "IIP0020" in out and "hex digits" in out, (text, out)
     os.unlink(path)
     rc, out = configtest(conf([m], more="IIPMemcachedSecret %s\n" % path))
-    assert rc != 0 and "IIP0005" in out
+    assert rc != 0 and "IIP0020" in out
     with open(path, "w") as f:
         f.write("0" * 96)
     os.chmod(path, 0o644)

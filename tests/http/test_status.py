@@ -82,7 +82,7 @@ def test_figures_are_what_was_asked(serve):
 
 
 @pytest.mark.any_mpm
-@pytest.mark.log("AH00052|exit signal Killed|AH00171|AH00163|AH00094|AH00493")
+@pytest.mark.log("AH00052|exit signal Killed|AH00171|AH00163|AH00094|AH00493|AH0123|AH0124")
 def test_restart_and_lost_child(serve):
     s = serve(CONF, fresh=True, children=2, threads=4)
     if s.single:

@@ -78,7 +78,14 @@ static iip_status double_read(iip_source_t *s, void *buf, size_t n, int64_t off,
         return iip_fail(e, IIP_E_IO, 0, "the double fails");
     if (off < 0 || off > s->id.size || (uint64_t)(s->id.size - off) < n)
         return iip_fail(e, IIP_E_CORRUPT, 0, "outside the file");
-    memcpy(buf, d->data.p + off, n);
+    if ((uint64_t)off + n > d->data.n) { /* a file that says it is longer has zeros there */
+        const size_t have = (uint64_t)off < d->data.n ? d->data.n - (size_t)off : 0;
+
+        memset((unsigned char *)buf + have, 0, n - have);
+        n = have;
+    }
+    if (n)
+        memcpy(buf, d->data.p + off, n);
     return IIP_OK;
 }
 

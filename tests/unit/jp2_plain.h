@@ -23,6 +23,8 @@ typedef struct {
     int precinct, block, style, csty; /* 0 = the usual */
     float rate[4];                    /* of each layer; none = lossless */
     int parts;                        /* letter by which tiles come in parts */
+    int plt;                          /* with PLT segments */
+    int poc;                          /* with a progression order change */
 } recipe;
 
 typedef struct {
@@ -146,6 +148,7 @@ static UNUSED bytes encode_image(const recipe *k, opj_image_t *im)
     opj_cparameters_t par;
     memory_file m = {{NULL, 0}, 0};
     opj_stream_t *s = mem_stream(&m, OPJ_FALSE);
+    const char *const plt[] = {"PLT=YES", NULL};
 
     opj_set_error_handler(codec, on_text, codec);
     opj_set_default_encoder_parameters(&par);
@@ -172,14 +175,24 @@ static UNUSED bytes encode_image(const recipe *k, opj_image_t *im)
         par.tp_on = 1;
         par.tp_flag = (char)k->parts;
     }
+    for (int i = 0; k->poc && i < 2; i++) { /* the two lowest resolutions, then the others in another order */
+        opj_poc_t *q = &par.POC[par.numpocs++];
+
+        q->tile = 1;
+        q->compno1 = (OPJ_UINT32)k->comps;
+        q->layno1 = 4;
+        q->resno0 = i ? 2 : 0;
+        q->resno1 = i ? (OPJ_UINT32)par.numresolution : 2;
+        q->prg1 = i ? OPJ_PCRL : (OPJ_PROG_ORDER)k->order;
+    }
     par.cp_disto_alloc = 1;
     par.tcp_numlayers = 1;
     for (int i = 0; i < 4 && k->rate[i] > 0; i++) {
         par.tcp_rates[i] = k->rate[i];
         par.tcp_numlayers = i + 1;
     }
-    if (!opj_setup_encoder(codec, &par, im) || !opj_start_compress(codec, im, s) || !opj_encode(codec, s) ||
-        !opj_end_compress(codec, s))
+    if (!opj_setup_encoder(codec, &par, im) || !opj_encoder_set_extra_options(codec, k->plt ? plt : NULL) ||
+        !opj_start_compress(codec, im, s) || !opj_encode(codec, s) || !opj_end_compress(codec, s))
         fail_msg("%s: not encoded", k->name);
     opj_stream_destroy(s);
     opj_destroy_codec(codec);

@@ -2,18 +2,8 @@
  * For the JPEG tests: files made by libjpeg used plainly, and one plain decode of a whole picture. */
 #ifndef JPEG_PLAIN_H
 #define JPEG_PLAIN_H
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "codec_cases.h"
 #include <jpeglib.h>
-
-typedef struct {
-    unsigned char *p;
-    size_t n;
-} bytes;
 
 typedef struct {
     const char *name;

@@ -100,6 +100,8 @@ static void test_numbers(void **state)
                      {"-.25", 1, -IIP_WHOLE / 4},
                      {"1e300", 1, 1000 * IIP_WHOLE},
                      {"1e-99999", 1, 0},
+                     {"1e309", -1, 0},
+                     {"-9e99999", -1, 0},
                      {"999999999999999999999", 1, 1000 * IIP_WHOLE},
                      {"nan", -1, 0}};
     static const struct {
@@ -288,6 +290,7 @@ static void test_modifiers(void **state)
         {"SHD=inf,2", IIP_E_SYNTAX, 0, 0, {0}},
         {"CMP=JET", IIP_OK, IIP_OP_CMAP, 1, {IIP_CMAP_JET}},
         {"CMP=nothing", IIP_OK, IIP_OP_COUNT, 0, {0}},
+        {"CMP=hot&CMP=none", IIP_OK, IIP_OP_COUNT, 0, {0}},
         {"MINMAX=1:2,3", IIP_OK, IIP_OP_MINMAX, 3, {1, 2, 3}},
         {"MINMAX=-:2,3", IIP_OK, IIP_OP_MINMAX, 3, {-1, 2, 3}},
         {"MINMAX=1,2,3", IIP_OK, IIP_OP_MINMAX, 3, {0, 2, 3}},

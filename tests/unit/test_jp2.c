@@ -3,7 +3,8 @@
  * picture, and of lossless ones what went in; HT files come from grk_compress, where it is installed, and are compared
  * with the picture that went in and with grk_decompress.
  * Longer than 600 lines: every shape of code-stream is made here and has its row. */
-#include "jp2_plain.h"
+#include "jp2_marks.h"
+#include "codec/jp2.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -74,6 +75,15 @@ static const recipe recipes[] = {
     {"4:1:1", 203, 151, .comps = 3, .comp = {{1, 1, 8, 0}, {4, 1, 8, 0}, {4, 1, 8, 0}}},
     {"every one other", 203, 151, 5, 3, .comps = 3, .levels = 3, .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
     {"all halved", 203, 151, 3, 5, .comps = 3, .comp = {{2, 2, 8, 0}, {2, 2, 8, 0}, {2, 2, 8, 0}}, .mct = 1},
+    /* of which windows are cropped */
+    {"precincts", 700, 500, 37, 51, RGB, .levels = 4, .order = OPJ_RPCL, .precinct = 64, .rate = {20, 5}},
+    {"precincts, lossy", 700, 500, 101, 33, RGB, .levels = 5, .lossy = 1, .rate = {20, 8}, .precinct = 128,
+     .order = OPJ_PCRL},
+    {"precincts, 4:2:0", 700, 500, 33, 17, .comps = 3, .levels = 3, .precinct = 32, .order = OPJ_CPRL, .lossy = 1,
+     .comp = {{1, 1, 8, 0}, {2, 2, 8, 0}, {2, 2, 8, 0}}},
+    {"precincts, every one other", 500, 400, 5, 3, .comps = 3, .levels = 3, .precinct = 32, .csty = 6,
+     .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
+    {"precincts in tiles", 700, 500, 37, 51, 320, 250, 5, 9, RGB, .levels = 3, .lossy = 1, .precinct = 32},
     {"two and three", 203, 151, .comps = 2, .levels = 3, .comp = {{2, 2, 8, 0}, {3, 3, 8, 0}}},
 };
 #define RECIPES (sizeof recipes / sizeof *recipes)
@@ -392,75 +402,6 @@ static void rectangles_refused(void **state)
 
 /* --- packed packet headers ---------------------------------------------------------------------------------------- */
 
-/* Where a marker stands, from `at` on; b.n if nowhere. */
-static size_t find_marker(bytes b, size_t at, unsigned marker)
-{
-    while (at + 1 < b.n && (b.p[at] != marker >> 8 || b.p[at + 1] != (marker & 255)))
-        at++;
-    return at + 1 < b.n ? at : b.n;
-}
-
-/* A code-stream with SOP and EPH markers and its packet headers moved into PPM (or PPT) segments: with each packet's
- * header ended by EPH and the packets divided by SOP, no header needs to be understood. */
-static bytes packed(bytes b, int in_tile, int split)
-{
-    const size_t first = find_marker(b, 2, 0xff90);
-    bytes out = {0}, all = {0}, tiles = {0};
-
-    for (size_t at = first, len; at + 12 < b.n && b.p[at + 1] == 0x90; at += len) {
-        bytes heads = {0}, body = {0}, part = {0}, keep = {0};
-        size_t data = find_marker(b, at + 12, 0xff93) + 2, end;
-
-        len = (size_t)b.p[at + 6] << 24 | (size_t)b.p[at + 7] << 16 | (size_t)b.p[at + 8] << 8 | b.p[at + 9];
-        end = at + len;
-        for (size_t packet = data, next, head; packet < end; packet = next) {
-            bytes rest = {b.p, end};
-
-            next = find_marker(rest, packet + 6, 0xff91);
-            head = find_marker(rest, packet + 6, 0xff92) + 2;
-            append(&heads, b.p + packet + 6, head - packet - 6);
-            append(&body, b.p + packet, 6); /* SOP stays where it is */
-            append(&body, b.p + head, next - head);
-        }
-        append(&keep, b.p + at + 12, data - 2 - (at + 12));
-        if (in_tile) {
-            be(&keep, 0xff61, 2);
-            be(&keep, heads.n + 3, 2);
-            append(&keep, b.p + at + 10, 1); /* numbered through the tile, as OpenJPEG wants it */
-            append(&keep, heads.p, heads.n);
-        } else {
-            be(&all, heads.n, 4);
-            append(&all, heads.p, heads.n);
-        }
-        append(&part, b.p + at, 6);
-        be(&part, 12 + keep.n + 2 + body.n, 4);
-        append(&part, b.p + at + 10, 2);
-        append(&part, keep.p, keep.n);
-        be(&part, 0xff93, 2);
-        append(&part, body.p, body.n);
-        append(&tiles, part.p, part.n);
-        free(heads.p);
-        free(body.p);
-        free(part.p);
-        free(keep.p);
-    }
-    append(&out, b.p, first);
-    split = all.n / 250 > (size_t)split ? (int)(all.n / 250) : split;
-    for (size_t at = 0, n = 0; at < all.n; at += (size_t)split, n++) { /* cut anywhere */
-        size_t len = all.n - at < (size_t)split ? all.n - at : (size_t)split;
-
-        be(&out, 0xff60, 2);
-        be(&out, len + 3, 2);
-        be(&out, n, 1);
-        append(&out, all.p + at, len);
-    }
-    append(&out, tiles.p, tiles.n);
-    be(&out, 0xffd9, 2);
-    free(all.p);
-    free(tiles.p);
-    return out;
-}
-
 static void packed_headers(void **state)
 {
     static const recipe kinds[] = {
@@ -581,7 +522,12 @@ static void high_throughput(void **state)
     static const struct {
         const char *options;
         int lossless, tiled;
-    } rows[] = {{"-M 64", 1, 0}, {"-M 64 -t 128,128", 1, 1}, {"-M 64 -I", 0, 0}, {"-M 64 -I -t 200,90 -n 4", 0, 1}};
+    } rows[] = {{"-M 64", 1, 0},
+                {"-M 64 -t 128,128", 1, 1},
+                {"-M 64 -I", 0, 0},
+                {"-M 64 -I -t 200,90 -n 4", 0, 1},
+                {"-M 64 -c [64,64] -n 4 -p RPCL", 1, 0},
+                {"-M 64 -c [32,32] -n 3 -I", 0, 0}};
     const int w = 431, h = 317;
     iip_raster in = painted(w, h, 3, IIP_U8);
     FILE *f;
@@ -827,7 +773,13 @@ static int group(void)
         cmocka_unit_test(long_files),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    /* By tiles as they lie in the file, then by the packets that a window needs. */
+    iip_jp2_indexes(NULL, -1);
+    failed = cmocka_run_group_tests_name("tiles", tests, NULL, NULL);
+    iip_jp2_indexes(NULL, 0);
+    return failed + cmocka_run_group_tests_name("packets", tests, NULL, NULL);
 }
 
 int main(void)

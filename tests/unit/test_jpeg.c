@@ -1,33 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG reader. Files come from libjpeg used plainly, expectations from one plain decode of the whole picture
  * (jpeg_mem_src, all rows in order), ink amounts from the picture that went in. */
-#include "codec/codec.h"
 #include "jpeg_plain.h"
-#include <apr_general.h>
-
-/* --- a source that can fail, and one that has no end -------------------------------------------------------------- */
-
-typedef struct {
-    iip_source_t s;
-    bytes data;
-    int reads, fail_at;
-} double_source;
-
-static iip_status double_read(iip_source_t *s, void *buf, size_t n, int64_t off, iip_error *e)
-{
-    double_source *d = (double_source *)s;
-
-    if (d->reads++ == d->fail_at)
-        return iip_fail(e, IIP_E_IO, 0, "the double fails");
-    if (off < 0 || off > s->id.size || (int64_t)n > s->id.size - off)
-        return iip_fail(e, IIP_E_CORRUPT, 0, "outside the file");
-    for (size_t i = 0; i < n; i++) { /* zeros behind the data */
-        int64_t at = off + (int64_t)i;
-
-        ((unsigned char *)buf)[i] = at < (int64_t)d->data.n ? d->data.p[at] : 0;
-    }
-    return IIP_OK;
-}
 
 static double_source source_of(bytes b)
 {
@@ -84,7 +58,7 @@ static const iip_decoder *jpeg(void)
     return d;
 }
 
-static iip_status opened(double_source *d, iip_reader_t **r, iip_info *info, apr_pool_t *p, iip_error *e)
+static iip_status opened_with(double_source *d, iip_reader_t **r, iip_info *info, apr_pool_t *p, iip_error *e)
 {
     iip_status rv = jpeg()->open(r, &d->s, -1, NULL, p, e);
 
@@ -101,14 +75,14 @@ static iip_status open_status(bytes b, iip_info *info)
     iip_status rv;
 
     apr_pool_create(&p, pool);
-    rv = opened(&d, &r, info, p, &e);
+    rv = opened_with(&d, &r, info, p, &e);
     apr_pool_destroy(p);
     return rv;
 }
 
 /* Reads one rectangle into rows with a gap and a guard behind each; every byte must be the reference's. */
-static iip_status check_rect(iip_reader_t *r, int level, iip_rect want, const picture *ref, int inverted,
-                             const char *name, iip_error *e)
+static iip_status check_scaled(iip_reader_t *r, int level, iip_rect want, const picture *ref, int inverted,
+                               const char *name, iip_error *e)
 {
     size_t used = (size_t)want.w * ref->bands, stride = used + 5;
     iip_raster out = {want.w, want.h, ref->bands, IIP_U8, stride, malloc(stride * want.h)};
@@ -145,7 +119,7 @@ static void levels_and_any_order(void **state)
         int inverted;
 
         apr_pool_create(&p, pool);
-        assert_int_equal(opened(&d, &r, &info, p, &e), IIP_OK);
+        assert_int_equal(opened_with(&d, &r, &info, p, &e), IIP_OK);
         assert_int_equal(info.bands, recipes[k].bands);
         assert_int_equal(info.space, recipes[k].bands == 1 ? IIP_GREY : recipes[k].bands == 3 ? IIP_RGB : IIP_CMYK);
         assert_int_equal(info.virtual_from, 1);
@@ -171,12 +145,12 @@ static void levels_and_any_order(void **state)
                 want.x = rand() % ref[l].w;
                 want.w = 1 + rand() % (ref[l].w - want.x);
             }
-            assert_int_equal(check_rect(r, l, want, &ref[l], inverted, recipes[k].name, &e), IIP_OK);
+            assert_int_equal(check_scaled(r, l, want, &ref[l], inverted, recipes[k].name, &e), IIP_OK);
             if (n % 5 == 0 && want.y + want.h < ref[l].h) { /* straight on, and past a gap */
                 want.y += want.h;
                 want.y += (ref[l].h - want.y) / 2;
                 want.h = ref[l].h - want.y;
-                assert_int_equal(check_rect(r, l, want, &ref[l], inverted, recipes[k].name, &e), IIP_OK);
+                assert_int_equal(check_scaled(r, l, want, &ref[l], inverted, recipes[k].name, &e), IIP_OK);
             }
         }
         for (int l = 0; l < info.levels; l++)
@@ -202,7 +176,7 @@ static void grid_of_a_large_picture(void **state)
         apr_pool_t *p;
 
         apr_pool_create(&p, pool);
-        assert_int_equal(opened(&d, &r, &info, p, &e), IIP_OK);
+        assert_int_equal(opened_with(&d, &r, &info, p, &e), IIP_OK);
         assert_true(k == 1 ? info.hold >= 5001 * 1203 * 3 && info.hold < 5001 * 1203 * 4 : info.hold == 0);
         for (int l = 0; l < 2; l++) {
             const iip_level *g = &info.level[l];
@@ -215,7 +189,7 @@ static void grid_of_a_large_picture(void **state)
                 int64_t y = cell * g->tile_h;
                 iip_rect want = {0, y, g->w, g->h - y < g->tile_h ? g->h - y : g->tile_h};
 
-                assert_int_equal(check_rect(r, l, want, &ref, 0, large[k].name, &e), IIP_OK);
+                assert_int_equal(check_scaled(r, l, want, &ref, 0, large[k].name, &e), IIP_OK);
             }
             picture_free(&ref);
         }
@@ -244,7 +218,7 @@ static void ink(void **state)
         apr_pool_t *p;
 
         apr_pool_create(&p, pool);
-        assert_int_equal(opened(&d, &r, &info, p, &e), IIP_OK);
+        assert_int_equal(opened_with(&d, &r, &info, p, &e), IIP_OK);
         for (int y = 0; y < 64; y++) {
             assert_int_equal(jpeg()->read(r, 0, (iip_rect){0, y, 64, 1}, 0, &out, &e), IIP_OK);
             for (int i = 0; i < 64 * 4; i++) {
@@ -281,13 +255,13 @@ static void truncated(void **state)
             iip_status rv;
 
             apr_pool_create(&p, pool);
-            rv = opened(&d, &r, &info, p, &e);
+            rv = opened_with(&d, &r, &info, p, &e);
             for (int i = 0; i < 8 && rv == IIP_OK; i++) {
                 const picture *pic = &ref[i & 1];
                 int y = pic->h * (i / 2) / 4;
 
-                rv = check_rect(r, i & 1, (iip_rect){0, y, pic->w, pic->h / 4}, pic, rc->stored == JCS_YCCK, rc->name,
-                                &e);
+                rv = check_scaled(r, i & 1, (iip_rect){0, y, pic->w, pic->h / 4}, pic, rc->stored == JCS_YCCK, rc->name,
+                                  &e);
             }
             assert_true(rv == IIP_OK || rv == IIP_E_CORRUPT);
             assert_true(rv == IIP_OK ? cut >= 64 || rc->w * rc->h > 64 : cut != 64);
@@ -324,9 +298,9 @@ static void source_fails(void **state)
 
             d.fail_at = n;
             apr_pool_create(&p, pool);
-            rv = opened(&d, &r, &info, p, &e);
+            rv = opened_with(&d, &r, &info, p, &e);
             for (int i = 5; i >= 0 && rv == IIP_OK; i--)
-                rv = check_rect(r, 0, (iip_rect){0, i * 100, 600, 100}, &ref, 0, rc.name, &e);
+                rv = check_scaled(r, 0, (iip_rect){0, i * 100, 600, 100}, &ref, 0, rc.name, &e);
             assert_int_equal(rv, d.reads > n ? IIP_E_IO : IIP_OK);
             if (rv != IIP_OK)
                 assert_string_equal(e.detail, "the double fails");
@@ -512,7 +486,7 @@ static void metadata_read(void **state)
     b = with(b, segment(0xe1, "Exif\0", 6, exif, sizeof exif));
     b = with(b, segment(0xe1, xmp_name, sizeof xmp_name, xmp, sizeof xmp - 1));
     d = source_of(b);
-    assert_int_equal(opened(&d, &r, &info, pool, &e), IIP_OK);
+    assert_int_equal(opened_with(&d, &r, &info, pool, &e), IIP_OK);
     assert_int_equal(info.orientation, 6);
     assert_int_equal(info.xmp_len, sizeof xmp - 1);
     assert_memory_equal(info.xmp, xmp, sizeof xmp - 1);
@@ -523,7 +497,7 @@ static void metadata_read(void **state)
     /* any order is good; a part missing, given twice, or numbered wrongly is no profile */
     b = with(with(make(&plain), icc_part(icc, 1000, 1, 2)), icc_part(icc + 1000, 500, 2, 2));
     d = source_of(b);
-    assert_int_equal(opened(&d, &r, &info, pool, &e), IIP_OK);
+    assert_int_equal(opened_with(&d, &r, &info, pool, &e), IIP_OK);
     assert_int_equal(info.icc_len, 1500);
     assert_memory_equal(info.icc, icc, 1500);
     assert_int_equal(info.orientation, 1);
@@ -550,7 +524,7 @@ static void metadata_read(void **state)
     free(icc);
 }
 
-int main(void)
+static int group(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_and_any_order),
@@ -562,12 +536,11 @@ int main(void)
         cmocka_unit_test(bounded_work),
         cmocka_unit_test(metadata_read),
     };
-    int failed;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_cases(group);
 }

@@ -1,30 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG writer: what it makes is read back by plain libjpeg and compared with what went in. */
-#include "codec/codec.h"
 #include "jpeg_plain.h"
-#include <apr_general.h>
 
-static apr_pool_t *pool;
-
-typedef struct {
-    iip_sink k;
-    bytes out;
-    int writes, fail_at;
-} collector;
-
-static iip_status collect(iip_sink *k, const void *p, size_t n, iip_error *e)
-{
-    collector *c = (collector *)k;
-
-    if (c->writes++ == c->fail_at)
-        return iip_fail(e, IIP_E_ABORTED, 0, "gone");
-    c->out.p = realloc(c->out.p, c->out.n + n + 1);
-    memcpy(c->out.p + c->out.n, p, n);
-    c->out.n += n;
-    return IIP_OK;
-}
-
-static iip_status encode(collector *c, int w, int h, int bands, const iip_enc_opts *o, iip_error *e)
+static iip_status written_as(collector *c, int w, int h, int bands, const iip_enc_opts *o, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_by_ext("jpg");
     iip_raster shape = {w, h, bands, IIP_U8, 0, NULL};
@@ -74,7 +52,7 @@ static void written(void **state)
         bytes b = make(&plain);
         picture ours, theirs = decode(b, 1);
 
-        assert_int_equal(encode(&c, 301, 203, cases[i].bands, &o, &e), IIP_OK);
+        assert_int_equal(written_as(&c, 301, 203, cases[i].bands, &o, &e), IIP_OK);
         ours = decode(c.out, 1);
         assert_true(ours.w == 301 && ours.h == 203 && ours.bands == cases[i].bands);
         assert_true(ours.hs == cases[i].factor && ours.vs == cases[i].factor);
@@ -99,7 +77,7 @@ static void metadata_written(void **state)
     for (int i = 0; i < 200000; i++)
         icc[i] = (unsigned char)(i ^ i >> 8);
     memset(xmp, 'x', 70000);
-    assert_int_equal(encode(&c, 40, 30, 3, &o, &e), IIP_OK);
+    assert_int_equal(written_as(&c, 40, 30, 3, &o, &e), IIP_OK);
     p = decode(c.out, 1);
     assert_int_equal(p.icc_len, 200000);
     assert_memory_equal(p.icc, icc, 200000);
@@ -114,7 +92,7 @@ static void metadata_written(void **state)
     o.icc_len = 0;
     o.res_x = 1e9;
     c = (collector){{collect}, {0}, 0, -1};
-    assert_int_equal(encode(&c, 40, 30, 3, &o, &e), IIP_OK);
+    assert_int_equal(written_as(&c, 40, 30, 3, &o, &e), IIP_OK);
     p = decode(c.out, 1);
     assert_true(p.icc_len == 0 && p.xmp.n == 0 && p.density_unit == 0);
     picture_free(&p);
@@ -153,7 +131,7 @@ static void sink_fails(void **state)
         iip_status rv;
 
         memset(&e, 0, sizeof e);
-        rv = encode(&c, 300, 400, 3, &o, &e);
+        rv = written_as(&c, 300, 400, 3, &o, &e);
         free(c.out.p);
         if (rv == IIP_OK)
             break;
@@ -183,7 +161,7 @@ static void shapes_refused(void **state)
     assert_int_equal(enc->end(w, &e), IIP_E_IO); /* rows are missing */
 }
 
-int main(void)
+static int group(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written),
@@ -191,12 +169,11 @@ int main(void)
         cmocka_unit_test(sink_fails),
         cmocka_unit_test(shapes_refused),
     };
-    int failed;
 
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_cases(group);
 }

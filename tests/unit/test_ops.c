@@ -11,6 +11,7 @@
 #include <apr_general.h>
 #include "ops.h"
 #include "request.h"
+#include "settings.h"
 
 static iip_error err;
 
@@ -55,8 +56,9 @@ static void test_add(void **state)
         {IIP_OP_CONVOLVE, 27, {7}, IIP_E_LIMIT, "ACDGIL"},
         {IIP_OP_CMAP, 1, {3}, IIP_OK, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {IIP_CMAP_COUNT}, IIP_E_RANGE, "ACDGHIL"},
-        {IIP_OP_CMAP, 1, {-1}, IIP_E_RANGE, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-2}, IIP_E_RANGE, "ACDGHIL"},
         {IIP_OP_CMAP, 1, {0.5f}, IIP_E_RANGE, "ACDGHIL"},
+        {IIP_OP_CMAP, 1, {-1}, IIP_OK, "ACDGIL"}, /* none */
     };
     iip_request rq = {0};
     apr_pool_t *p;
@@ -166,13 +168,45 @@ static void test_names(void **state)
     assert_int_equal(iip_kernel_find("blur", &arg), 0);
 }
 
+/* spec/iip.md 9: what makes colours of its own has no use for the profile; the rest keeps it. */
+static void test_profiles(void **state)
+{
+    static const char drops[IIP_OP_COUNT] = {[IIP_OP_SHADE] = 1, [IIP_OP_TWIST] = 1,   [IIP_OP_CMAP] = 1,
+                                             [IIP_OP_GRAY] = 1,  [IIP_OP_BITONAL] = 1, [IIP_OP_BINARY] = 1};
+    apr_pool_t *p;
+    iip_settings set, raw;
+
+    apr_pool_create(&p, NULL);
+    iip_settings_init(p);
+    iip_settings_unset(&raw);
+    iip_settings_effective(&set, &raw);
+    for (int kind = 0; kind < IIP_OP_COUNT; kind++) {
+        iip_info info = {.bands = 3, .space = IIP_RGB, .icc_kind = IIP_ICC_OTHER, .icc_len = 3000};
+        iip_request rq;
+
+        iip_request_init(&rq, &set);
+        rq.format = IIP_FMT_JPEG;
+        rq.op[rq.op_count++] = (iip_op){(uint16_t)kind, 0, NULL};
+        assert_int_equal(iip_request_icc(&rq, &info), drops[kind] ? IIP_ICC_DROP : IIP_ICC_SEND);
+        info.space = IIP_CMYK; /* has to become RGB first, whatever follows */
+        assert_int_equal(iip_request_icc(&rq, &info), IIP_ICC_CONVERT);
+        info.space = IIP_RGB;
+        info.sample = IIP_F32;
+        if (kind < IIP_OP_SCALED)
+            assert_int_equal(iip_request_icc(&rq, &info), IIP_ICC_DROP);
+        set.keep_depth = 1; /* and yet they have 8 bits */
+        rq.format = IIP_FMT_TIFF;
+        assert_int_equal(iip_request_sample(&rq, &info), kind == IIP_OP_GRAY ? IIP_F32 : IIP_U8);
+        set.keep_depth = 0;
+    }
+    apr_pool_destroy(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_add_ranges),
-        cmocka_unit_test(test_request_ops),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_add),   cmocka_unit_test(test_add_ranges), cmocka_unit_test(test_request_ops),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_profiles),
     };
 
     apr_initialize();

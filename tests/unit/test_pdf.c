@@ -116,6 +116,32 @@ static void whole(void **state)
             }
 }
 
+/* A copyright notice as UTF-16, whatever else there is. */
+static void notice(void **state)
+{
+    for (int extra = 0; extra < 4; extra++) {
+        iip_raster in = painted(20, 10, 3, IIP_U8);
+        const iip_enc_opts o = {.quality = 80,
+                                .icc = "icc",
+                                .icc_len = extra & 1 ? 3 : 0,
+                                .xmp = "xmp",
+                                .xmp_len = extra & 2 ? 3 : 0,
+                                .copyright =
+                                    "\xc2\xa9 A\xe2\x82\xac\xf0\x9d\x84\x9e"}; /* two, one, three and four octets */
+        bytes b = encode("pdf", &in, &o);
+        const int number = 7 + (extra & 1) + (extra >> 1);
+        char words[40];
+
+        b.p = realloc(b.p, b.n + 1);
+        b.p[b.n] = '\0';
+        assert_true(has(b, number, "<</Copyright<FEFF00A90020004120ACD834DD1E>>>"));
+        snprintf(words, sizeof words, "/Root 1 0 R/Info %d 0 R>>", number);
+        assert_non_null(memmem(b.p, b.n, words, strlen(words)));
+        free(b.p);
+        free(in.px);
+    }
+}
+
 /* The page is as large as the picture is; one too long for the format has larger units. */
 static void page_size(void **state)
 {
@@ -146,7 +172,7 @@ static void page_size(void **state)
 static void trials(void **state)
 {
     const iip_encoder *enc = iip_encoder_by_ext("pdf");
-    const iip_enc_opts o = {.quality = 75, .icc = "icc", .icc_len = 3, .xmp = "xmp", .xmp_len = 3};
+    const iip_enc_opts o = {.quality = 75, .icc = "icc", .icc_len = 3, .xmp = "xmp", .xmp_len = 3, .copyright = "me"};
     iip_raster in = painted(300, 200, 3, IIP_U8);
     collector c = {{collect}, {NULL, 0}, 0, -1};
     iip_writer_t *w;
@@ -170,7 +196,8 @@ static void trials(void **state)
 
 static int group(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(page_size), cmocka_unit_test(trials)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(notice), cmocka_unit_test(page_size),
+                                       cmocka_unit_test(trials)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

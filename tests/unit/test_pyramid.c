@@ -87,6 +87,11 @@ static void test_sizes(void **state)
     i.level[0].tile_w = 512;
     i.level[0].tile_h = 128;
     SIZES(&i, 125, 125, 250, 250, 500, 500, 1000, 1000);
+    i.level[0].tile_w = 4096; /* the largest that is shown */
+    i.level[0].tile_h = 4096;
+    SIZES(&i, 1000, 1000);
+    i.level[0].tile_h = 4112;
+    SIZES(&i, 250, 250, 500, 500, 1000, 1000);
     i.level[0].tile_w = i.level[0].tile_h = 1; /* down to the last pixel */
     iip_pyramid_of(&py, &i);
     assert_int_equal(py.count, 10);

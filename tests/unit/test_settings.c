@@ -116,6 +116,9 @@ static void test_words_taken(void **state)
         "IIPMaxDecodes 4 16",
         "IIPCacheSize 10M 32M",
         "IIPMetadataCache 1000",
+        "IIPStateDir /var/cache/iip",
+        "JPIPIndexAge 30d",
+        "JPIPIndexAge 0",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         takes(good[i]);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files of the image path share: the child's stores, and one answer being made. */
-#ifndef IIP_JOB_H
-#define IIP_JOB_H
+#ifndef IIP_IMAGE_JOB_H
+#define IIP_IMAGE_JOB_H
 #include "serve.h"
 #include "cache/cells.h"
 #include "gate.h"
+#include "jpip/index.h"
 #include <apr_siphash.h>
 
 struct iip_server {
     iip_cache_t *info, *cell, *output, *colour, *histogram, *mark;
     iip_readers_t *readers;
     iip_l2_t *l2; /* NULL: there is none */
+    jpip_indexes *indexes;
     iip_gate gate;
     size_t cell_budget;
     unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */

@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image jobs over HTTP, with real peers (spec/imgserve.md section 12)."""
+import contextlib
+import gzip
+import hashlib
+import hmac
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from PIL import Image
+
+import httpd
+import peers
+
+OPEN = """
+IIPJobSpool "{spool}"
+IIPJobWorkers 2
+IIPStatus On
+<Location /jobs>
+    SetHandler imgserve-handler
+    Require all granted
+    IIPJobs On
+    IIPJobAllowAnonymous On
+    IIPJobSourceSchemes http https ftp ftps file
+    IIPJobDestSchemes http https ftp ftps file
+    IIPJobDestHosts *
+    IIPJobSourceRoot "{in}"
+    IIPJobDestRoot "{out}"
+    %s
+</Location>
+"""
+LOOPBACK = "IIPJobAllowNet 127.0.0.0/8 ::1/128\n    IIPJobPorts any\n"
+
+
+class Jobs:
+    def __init__(self, serve, folder, extra="", head="", **opt):
+        self.folder = folder
+        for n in ("in", "out"):
+            os.makedirs(os.path.join(folder, n), exist_ok=True)
+        if httpd.ROOT:
+            shutil.chown(os.path.join(folder, "out"), "www-data", "www-data")
+            os.makedirs(os.path.join(folder, "s"), exist_ok=True)
+        conf = head + (OPEN % extra)
+        for k, v in (("spool", "spool"), ("in", "in"), ("out", "out")):
+            conf = conf.replace("{%s}" % k, os.path.join(folder, v))
+        self.server = serve(conf, fresh=True, **opt)
+
+    def path(self, *p):
+        return os.path.join(self.folder, *p)
+
+    def ask(self, method, target, body=None, headers=None):
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+        return self.server.request(method, target, headers, body)
+
+    def post(self, src, dst, args=None, op="resize", **more):
+        job = dict(operationType=op, srcURL=src, dstURL=dst, args=dict({"width": 200, "height": 120}, **(args or {})))
+        return self.ask("POST", "/jobs", dict(job, **more))
+
+    def state(self, id):
+        return self.ask("GET", "/jobs/" + id).json()
+
+    def wait(self, id, seconds=40):
+        until = time.time() + seconds
+        while time.time() < until:
+            s = self.state(id)
+            if s["state"] in ("done", "failed", "cancelled"):
+                return s
+            time.sleep(0.03)
+        raise AssertionError("not over: %s" % s)
+
+    def done(self, r):
+        assert r.status == 200, r
+        assert "dstURL" in r.json(), r.body
+        s = self.wait(r.json()["id"])
+        assert s["state"] == "done", s
+        return s
+
+
+@pytest.fixture
+def peer():
+    p = peers.Peer()
+    yield p
+    p.close()
+
+
+def picture(w, h, fmt="PNG", colour=(10, 120, 200), **opt):
+    out = io.BytesIO()
+    Image.new("RGB", (w, h), colour).save(out, fmt, **opt)
+    return out.getvalue()
+
+
+def size_of(data):
+    im = Image.open(io.BytesIO(data))
+    im.load()
+    return im.size
+
+
+def is_result(data):
+    """The pixel in the middle is the source's, not the placeholder's."""
+    im = Image.open(io.BytesIO(data)).convert("RGB")
+    r, g, b = im.getpixel((im.width // 2, im.height // 2))
+    return abs(r - 10) < 12 and abs(g - 120) < 12 and abs(b - 200) < 12
+
+
+def test_seed(serve, folder, peer):
+    """Both examples of the old document, for peers of ours: ftp, and a form."""
+    jobs = Jobs(serve, folder, LOOPBACK)
+    peer.files["wikipedia/en/7/70/Ex.png"] = picture(600, 500)
+    os.makedirs(jobs.path("ftp/wikipedia"))
+    with peers.ftp(jobs.path("ftp")) as port:
+        r = jobs.post(peer.url + "/wikipedia/en/7/70/Ex.png",
+                      "ftp://u:pw@127.0.0.1:%d/wikipedia/{$width}-{$basename}.{$ext}" % port)
+        assert r["Content-Type"] == "application/json"
+        assert r.json()["dstURL"] == "ftp://u:pw@127.0.0.1:%d/wikipedia/200-Ex.png" % port
+        assert r.json()["statusURL"] == "/jobs/" + r.json()["id"]
+        with open(jobs.path("ftp/wikipedia/200-Ex.png"), "rb") as f:  # there before the reply
+            assert size_of(f.read()) == (200, 120)
+        s = jobs.done(r)
+        assert "pw" not in json.dumps(s) and "***" in s["dstURL"]
+        assert (s["width"], s["height"], s["format"], s["attempts"], s["error"]) == (200, 120, "png", 1, None)
+        with open(jobs.path("ftp/wikipedia/200-Ex.png"), "rb") as f:
+            data = f.read()
+        assert size_of(data) == (200, 120) and is_result(data) and len(data) == s["bytes"]
+    r = jobs.post(peer.url + "/wikipedia/en/7/70/Ex.png", peer.url + "/upload.html:{$width}-{$basename}.{$extension}",
+                  {"field_name": "image_file", "form": {"token": "x y"}})
+    assert r.json()["dstURL"] == peer.url + "/upload.html:200-Ex.png"
+    jobs.done(r)
+    assert [h["X-IIP-Stage"] for _, _, h, _ in peer.got] == ["placeholder", "result"]
+    assert {h["X-IIP-Job"] for _, _, h, _ in peer.got} == {r.json()["id"]}
+    for i, (method, path, headers, body) in enumerate(peer.got):
+        form = peers.parts(headers, body)
+        assert (method, path) == ("POST", "/upload.html")
+        assert form["image_file"][:2] == ("200-Ex.png", "image/png") and form["token"][2] == b"x y"
+        assert is_result(form["image_file"][2]) == (i == 1)
+
+
+def test_put_and_statuses(serve, folder, peer):
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobStrictStatus On")
+    peer.files["a.jpg"] = picture(400, 400, "JPEG")
+    r = jobs.post(peer.url + "/a.jpg", peer.url + "/put/a.webp", {"method": "put"})
+    assert r.status == 202
+    assert jobs.wait(r.json()["id"])["state"] == "done"
+    assert [(m, p, h["Content-Type"]) for m, p, h, _ in peer.got] == [("PUT", "/put/a.webp", "image/webp")] * 2
+    assert jobs.ask("POST", "/jobs", b"{").status == 400
+    r = jobs.ask("POST", "/jobs", {})
+    assert (r.status, r.json()["code"]) == (422, 101)
+    r = jobs.ask("PUT", "/jobs", b"x")
+    assert r.status == 405 and "POST" in r["Allow"]
+    assert jobs.ask("GET", "/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV").status == 404
+
+
+def test_old_statuses(serve, folder):
+    jobs = Jobs(serve, folder)
+    r = jobs.ask("POST", "/jobs", b"{'dstURL': 1}")
+    assert (r.status, r.json()) == (200, {"msg": "request parse error"})
+    r = jobs.ask("POST", "/jobs", {"args": {}})
+    assert r.status == 200 and r.json()["msg"] == "request invalid" and r.json()["code"] == 101
+    assert jobs.ask("PUT", "/jobs", b"x").status == 404
+
+
+def test_slow_checks(serve, folder, peer):
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobMaxSource 200K\n IIPJobMaxPixels 1000000\n")
+    peer.files.update({"small.png": picture(100, 100), "text.png": b"hello" * 100, "big.png": picture(2000, 2000),
+                       "long.svg": b"<svg>" + b" " * 300000 + b"</svg>", "bad.svg": b"<svg><g></svg>",
+                       "html.svg": b"<html/>", "noext": picture(300, 300)})
+    for src, code, op in (("none.png", 201, "resize"), ("text.png", 202, "resize"), ("small.png", 203, "resize"),
+                          ("bad.svg", 204, "rasterize"), ("html.svg", 204, "rasterize"), ("big.png", 206, "resize"),
+                          ("long.svg", 206, "rasterize")):
+        r = jobs.post(peer.url + "/" + src, "file:///x.png", op=op)
+        assert r.json().get("code") == code, (src, r.body)
+        assert not os.path.exists(jobs.path("out/x.png"))
+    jobs.done(jobs.post(peer.url + "/noext", "file:///y.png"))
+    peer.files["ok.png"] = picture(300, 300)
+    assert jobs.post(peer.url + "/ok.png", "http://127.0.0.1:1/f:x.png", {"field_name": "f"}).json()["code"] == 205
+
+
+@pytest.mark.skipif(not shutil.which("heif-enc"), reason="needs heif-enc")
+def test_trusted_only(serve, folder, peer):
+    """Formats whose decoders cannot be held to a memory limit are for the administrator's own files."""
+    jobs = Jobs(serve, folder, LOOPBACK)
+    with open(os.path.join(folder, "a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    subprocess.run(["heif-enc", "-o", os.path.join(folder, "a.heic"), os.path.join(folder, "a.png")], check=True, capture_output=True)
+    with open(os.path.join(folder, "a.heic"), "rb") as f:
+        peer.files["noext"] = f.read()
+    assert jobs.post(peer.url + "/noext", "file:///y.png").json()["code"] == 202
+
+
+def test_head_only(serve, folder, peer):
+    """The look at a source reads its head, not all of it."""
+    jobs = Jobs(serve, folder, LOOPBACK)
+    noise = Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    peer.files["n.png"] = out.getvalue()
+    t = time.time()
+    r = jobs.post(peer.url + "/n.png", "file:///n.png")
+    assert "id" in r.json(), r.body
+    assert time.time() - t < 10
+    jobs.done(r)
+
+
+@pytest.mark.parametrize("url, code", [
+    ("http://127.0.0.1:%d/a.png", 207), ("http://localhost:%d/a.png", 207), ("http://[::1]:%d/a.png", 207),
+    ("http://[::ffff:127.0.0.1]:%d/a.png", 207), ("http://0.0.0.0:%d/a.png", 207),
+    ("http://2130706433:%d/a.png", 104), ("http://0x7f000001:%d/a.png", 104), ("http://127.1:%d/a.png", 104)])
+def test_refused_addresses(serve, folder, url, code):
+    """A listener that must see no connection sees none."""
+    jobs = Jobs(serve, folder, "IIPJobPorts any")
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as trap:
+        trap.settimeout(0.3)
+        port = trap.getsockname()[1]
+        r = jobs.post(url % port, "file:///a.png")
+        assert r.json()["code"] == code, r.body
+        with pytest.raises(socket.timeout):
+            trap.accept()
+
+
+def test_refused_destinations(serve, folder, peer):
+    jobs = Jobs(serve, folder, "IIPJobPorts any\n IIPJobAllowNet 127.0.0.1\n")
+    peer.files["a.png"] = picture(300, 300)
+    with socket.create_server(("127.0.0.2", 0)) as trap:
+        trap.settimeout(0.3)
+        port = trap.getsockname()[1]
+        for dst, args in (("http://127.0.0.2:%d/f:a.png", {"field_name": "f"}), ("ftp://127.0.0.2:%d/a.png", {}),
+                          ("http://127.0.0.2:%d/a.png", {"method": "put"})):
+            assert jobs.post(peer.url + "/a.png", dst % port, args).json()["code"] == 208
+        # redirected inward
+        peer.answers["/in.png"] = [(302, {"Location": "http://127.0.0.2:%d/a.png" % port})]
+        assert jobs.post(peer.url + "/in.png", "file:///a.png").json()["code"] == 207
+        peer.answers["/in.png"] = [(302, {"Location": "file:///etc/passwd"})]
+        assert jobs.post(peer.url + "/in.png", "file:///a.png").json()["code"] == 201
+        with pytest.raises(socket.timeout):
+            trap.accept()
+
+
+def test_hosts_ports_roots(serve, folder, peer):
+    jobs = Jobs(serve, folder, "IIPJobAllowNet 127.0.0.0/8\n IIPJobSourceHosts 127.0.0.1\n")
+    assert jobs.post(peer.url + "/a.png", "file:///a.png").json()["code"] == 121  # port
+    assert jobs.post("http://localhost/a.png", "file:///a.png").json()["code"] == 121
+    os.symlink("/etc", jobs.path("in/etc"))
+    os.symlink("/etc", jobs.path("out/etc"))
+    shutil.copy("/etc/hostname", jobs.path("in/x.png"))
+    for src in ("etc/passwd.png", "../in/x.png", "%2e%2e/in/x.png", ".x.png"):
+        r = jobs.post("file:///" + src, "file:///a.png")
+        assert r.json()["code"] in (121, 201), (src, r.body)
+    with open(jobs.path("in/ok.png"), "wb") as f:
+        f.write(picture(300, 300))
+    assert jobs.post("file:///ok.png", "file:///etc/a.png").json()["code"] == 205
+    for dst in ("../a.png", "%2e%2e/a.png", "a/.x.png", "a%00.png"):
+        assert jobs.post("file:///ok.png", "file:///" + dst).json()["code"] == 105, dst
+
+
+def test_retry_after_failures(serve, folder, peer):
+    """503 with Retry-After, then good; 404 is for good, with the picture that says so."""
+    jobs = Jobs(serve, folder, LOOPBACK)
+    peer.files["a.png"] = picture(300, 300)
+    r = jobs.post(peer.url + "/a.png", "file:///a.png", placeholder=False)
+    jobs.done(r)
+    peer.answers["/b.png"] = [(503, {"Retry-After": "1"})]
+    peer.files["b.png"] = picture(300, 300)
+    r = jobs.post(peer.url + "/b.png", "file:///b.png", placeholder=False)
+    s = jobs.done(r)
+    assert s["attempts"] == 2
+    peer.files["c.png"] = picture(300, 300)
+    r = None
+    with open(jobs.path("in/hold.png"), "wb") as f:
+        f.write(picture(300, 300))
+    peer.answers["/d.png"] = []
+    r = jobs.post(peer.url + "/gone.png", "file:///d.png", placeholder=False)
+    s = jobs.wait(r.json()["id"])
+    assert s["state"] == "failed" and s["error"]["code"] == 201 and s["attempts"] == 1
+    peer.files["gone.png"] = picture(300, 300)
+    assert jobs.ask("POST", "/jobs/%s/retry" % s["id"]).status == 200
+    assert jobs.wait(s["id"])["state"] == "done"
+    assert jobs.ask("POST", "/jobs/%s/retry" % s["id"]).status == 409
+    assert jobs.ask("DELETE", "/jobs/%s" % s["id"]).status == 409
+
+
+test_retry_after_failures = pytest.mark.log(r"IIP0205")(test_retry_after_failures)
+
+
+def test_batch_key_cancel(serve, folder, peer):
+    jobs = Jobs(serve, folder, LOOPBACK)
+    peer.files["a.png"] = picture(300, 300)
+    one = dict(operationType="resize", srcURL=peer.url + "/a.png", dstURL="file:///k.png",
+               args=dict(width=20, height=20), key="order 7")
+    r = jobs.ask("POST", "/jobs", {"jobs": [one, dict(one, key="order 8", dstURL="file:///l.png"), {"x": 1}, 5]})
+    got = r.json()["results"]
+    assert [g.get("code") for g in got] == [None, None, 101, None] and got[3] == {"msg": "request parse error"}
+    again = jobs.ask("POST", "/jobs", one).json()
+    assert again == got[0]
+    for g in got[:2]:
+        assert jobs.wait(g["id"])["state"] == "done"
+    assert jobs.ask("POST", "/jobs", one).json() == got[0]
+    peer.answers["/wait.png"] = [(503, {"Retry-After": "300"})]
+    r = jobs.post(peer.url + "/wait.png", "file:///m.png", placeholder=False).json()
+    until = time.time() + 20
+    while jobs.state(r["id"])["state"] != "retrying" and time.time() < until:
+        time.sleep(0.02)
+    s = jobs.ask("DELETE", "/jobs/" + r["id"]).json()
+    assert s["state"] == "cancelled"
+    assert jobs.ask("POST", "/jobs", {"jobs": []}).json()["code"] == 123
+
+
+def test_callback(serve, folder, peer):
+    with open(os.path.join(folder, "secret"), "w") as f:
+        f.write("open sesame\n")
+    os.chmod(os.path.join(folder, "secret"), 0o644)
+    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCallbackSecret "%s/secret"' % folder)
+    peer.files["a.png"] = picture(300, 300)
+    r = jobs.post(peer.url + "/a.png", "file:///a.png", callback=peer.url + "/told?x=1")
+    s = jobs.done(r)
+    until = time.time() + 20
+    while not peer.got and time.time() < until:
+        time.sleep(0.02)
+    method, path, headers, body = peer.got[0]
+    assert (method, path) == ("POST", "/told?x=1") and json.loads(body) == s
+    t, mac = headers["X-IIP-Signature"].split(",")
+    t = t.split("=")[1]
+    want = hmac.new(b"open sesame", ("%s." % t).encode() + body, hashlib.sha256).hexdigest()
+    assert mac == "v1=" + want and abs(int(t) - time.time()) < 30
+    # a redirect is no delivery
+    peer.answers["/moved"] = [(302, {"Location": "/told"})]
+    before = len(peer.got)
+    jobs.done(jobs.post(peer.url + "/a.png", "file:///b.png", callback=peer.url + "/moved"))
+    time.sleep(1)
+    assert len(peer.got) == before
+    assert os.listdir(jobs.path("spool/call"))
+
+
+@pytest.mark.log(r"IIP0202")
+def test_login(serve, folder):
+    """Closed unless somebody logged in, or the administrator vouches for the place."""
+    jobs = Jobs(serve, folder, "IIPJobAllowAnonymous Off")
+    assert jobs.ask("POST", "/jobs", b"{}").status == 500
+
+
+def test_off(serve, folder):
+    s = serve("<Location /jobs>\n SetHandler imgserve-handler\n Require all granted\n</Location>")
+    assert s.request("POST", "/jobs", None, b"{}").status == 404
+
+
+def test_status(serve, folder, peer):
+    jobs = Jobs(serve, folder, LOOPBACK)
+    peer.files["a.png"] = picture(300, 300)
+    jobs.done(jobs.post(peer.url + "/a.png", "file:///a.png"))
+    jobs.post(peer.url + "/none.png", "file:///a.png")
+    text = jobs.ask("GET", "/jobs?status&format=prometheus").body.decode()
+    assert "\niip_jobs_done_total 1\n" in text
+    assert '\niip_jobs_rejected_total{code="201"} 1\n' in text
+    assert jobs.ask("GET", "/jobs?status&format=json").json()["iip_jobs_queued"] == 0
+    assert b"<table>" in jobs.ask("GET", "/jobs?status").body
+
+
+def test_ftps(serve, folder, peer):
+    """Explicit and implicit TLS, anonymous."""
+    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
+                   capture_output=True)
+    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCAFile "%s"\n IIPJobFTPSecure required' % cert)
+    peer.files["a.png"] = picture(300, 300)
+    for implicit in (False, True):
+        root = os.path.join(folder, "ftp%d" % implicit)
+        with peers.vsftpd(root, (cert, key), implicit) as port:
+            jobs.done(jobs.post(peer.url + "/a.png", "%s://localhost:%d/in/a.png" % ("ftps" if implicit else "ftp", port)))
+            with open(os.path.join(root, "in", "a.png"), "rb") as f:
+                assert is_result(f.read())
+            os.chmod(root, 0o755)
+
+
+@pytest.mark.log(r"IIP0205")
+def test_bombs(serve, folder, peer):
+    """SVGs and pictures that ask for much end in time, within memory, and take nobody along."""
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
+    entity = '<!DOCTYPE s [<!ENTITY a0 "aaaaaaaaaa">' + "".join(
+        '<!ENTITY a%d "%s">' % (i, "&a%d;" % (i - 1) * 10) for i in range(1, 10)) + "]>"
+    nest = "".join('<g id="n%d">%s</g>' % (i, '<use href="#n%d"/>' % (i - 1) * 10) for i in range(1, 12))
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10">%s</svg>'
+    peer.files.update({
+        "entity.svg": (entity + svg % "&a9;").encode(),
+        "nest.svg": (svg % ('<rect id="n0" width="1" height="1"/>' + nest + '<use href="#n11"/>')).encode(),
+        "filter.svg": (svg % ('<filter id="f"><feGaussianBlur stdDeviation="100000"/><feTurbulence baseFrequency="1e9" numOctaves="9999"/>'
+                              '</filter><rect width="9999999" height="9999999" filter="url(#f)"/>')).encode(),
+        "gzip.svgz": gzip.compress((svg % (" " * 50000000)).encode()),
+        "file.svg": (svg % '<image href="file:///etc/passwd" width="9" height="9"/>').encode(),
+    })
+    t = time.time()
+    for name in ("entity.svg", "nest.svg", "filter.svg", "gzip.svgz", "file.svg"):
+        r = jobs.post(peer.url + "/" + name, "file:///x-%s.png" % name, op="rasterize").json()
+        if "id" in r:
+            assert jobs.wait(r["id"])["state"] in ("done", "failed")
+        else:
+            assert r["code"] in (204, 206), (name, r)
+    # one whose header promises 65535 x 65535, and one whose length is a lie
+    peer.files["wide.png"] = picture(300, 300).replace((300).to_bytes(4, "big") * 2, (65535).to_bytes(4, "big") * 2)
+    assert jobs.post(peer.url + "/wide.png", "file:///w.png").json()["code"] == 206
+    peer.files["endless.jpg"] = picture(3000, 3000, "JPEG") + bytes(6 << 20)
+    peer.slow["/endless.jpg"] = "no length"
+    r = jobs.post(peer.url + "/endless.jpg", "file:///e.jpg").json()
+    assert jobs.wait(r["id"])["error"]["code"] == 206
+    assert time.time() - t < 60
+
+
+@pytest.mark.any_mpm
+def test_kills(serve, folder, peer):
+    """Whatever is killed or restarted: each accepted job is done, none is left behind."""
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 1000")
+    rnd = random.Random(5)
+    with open(jobs.path("in/a.jpg"), "wb") as f:
+        f.write(picture(1200, 1200, "JPEG"))
+    taken = {}
+    for i in range(40):
+        try:
+            r = jobs.post("file:///a.jpg", "file:///k/%d.png" % i)
+            if r.status == 200 and "id" in r.json():
+                taken[i] = r.json()["id"]
+        except (OSError, ValueError, AssertionError):
+            pass
+        what = rnd.randrange(8)
+        if what == 0:
+            jobs.server.graceful()
+        elif what < 4:
+            with open("/proc/%d/task/%d/children" % (jobs.server.proc.pid, jobs.server.proc.pid)) as f:
+                pids = [int(p) for p in f.read().split()]
+            runners = [p for p in pids if p not in jobs.server.child_pids()] or pids
+            with contextlib.suppress(OSError, IndexError):  # between two generations there may be none
+                os.kill(rnd.choice(runners), signal.SIGKILL)
+    assert len(taken) > 25
+    for i, id in taken.items():
+        s = jobs.wait(id, 60)
+        assert s["state"] == "done", s
+        with open(jobs.path("out/k/%d.png" % i), "rb") as f:
+            assert is_result(f.read())
+    time.sleep(0.2)
+    for name in ("queue", "run"):
+        assert os.listdir(jobs.path("spool", name)) == []
+
+
+# "long lost child": a runner of the configuration before, done with its last job
+test_kills = pytest.mark.log(r"AH00167|AH00291|AH00488|AH00052|AH00051|IIP0205|exit signal Killed|AH00493|AH00494|AH00163|AH00094")(test_kills)
