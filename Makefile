@@ -3,7 +3,7 @@
 #   make            build/mod_iip.so, build/iip (the module without a server), build/libiip.a
 #   make deps       install what building, testing and the demo need (Debian, as root)
 #   make demo       sample pyramids, a private httpd on loopback, a viewer page
-#   make check      all tests            make lint | asan | tsan | valgrind | fuzz | bench
+#   make check      all tests            make lint | asan | tsan | valgrind | fuzz | bench | soak
 #   make install    module and header into httpd (apxs)
 #
 # Variants are the same build in another folder with other flags: make BUILD=build/asan SAN=address,undefined
@@ -135,6 +135,10 @@ fuzz:
 	$(MAKE) BUILD=build/libfuzzer CC_OVERRIDE=clang LIBFUZZER=1 SAN=fuzzer-no-link,address,undefined fuzzers
 	sh tests/fuzz/long.sh build/libfuzzer/fuzz $(FUZZ_SECONDS)
 
+# Jobs while all that can be killed is killed, again and again
+soak: all
+	IIP_SOAK=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/http/test_jobs.py -k test_kills
+
 bench: all
 	$(PYTHON) tests/bench/bench.py
 	$(PYTHON) tests/bench/sources.py
@@ -156,4 +160,4 @@ clean:
 # not those of variants, which may be writing them
 -include $(shell find $(BUILD)/src $(BUILD)/unit $(BUILD)/fuzz $(BUILD)/*.d -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers readme deps lint check demo asan tsan valgrind fuzz bench install clean
+.PHONY: all units fuzzers readme deps lint check demo asan tsan valgrind fuzz bench soak install clean

@@ -26,6 +26,7 @@ static iip_status find(iip_views *v, int n, iip_source_t **s, int *page, iip_err
     return v->sequence ? v->open(v->ctx, iip_sequence_file(v->sequence, v->sequence->h[n], 90, v->pool), s, e) : IIP_OK;
 }
 
+/* There may be thousands: each is read in a place of the gate, as if it were decoded. */
 iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob **hold, iip_error *e)
 {
     iip_source_t *s;
@@ -34,7 +35,11 @@ iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob *
 
     if (rv == IIP_OK)
         rv = find(v, n, &s, &page, e);
-    return rv == IIP_OK ? iip_serve_info(v->sv, s, page, v->lim, info, hold, e) : rv;
+    if (rv != IIP_OK || (rv = iip_gate_enter(&v->sv->gate, v->b, 1, e)) != IIP_OK)
+        return rv;
+    rv = iip_serve_info(v->sv, s, page, v->lim, info, hold, e);
+    iip_gate_leave(&v->sv->gate);
+    return rv;
 }
 
 /* Pixels of the cells that meet want. */

@@ -171,7 +171,7 @@ const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
         bad = iip_setting_set(conf, d, argc, path ? &path : (const char *const *)argv, htaccess, cmd->pool);
     if (!bad && d->scope == 'L')
         bad = add_root(cmd, conf);
-    if (!bad && d->scope == 'D')
+    if (!bad && d->scope == 'D' && !is_job(d))
         add_link_roots(cmd, conf);
     if (bad == iip_setting_unbuilt) {
         if (!htaccess)

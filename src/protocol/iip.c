@@ -386,10 +386,10 @@ iip_status iip_commands_before(const iip_input *in, iip_request *rq, apr_pool_t 
         if (!(modifier = iip_modifier_find(one.name, one.name_length)))
             continue;
         c.offender = apr_pstrmemdup(p, one.name, one.name_length);
-        if (!(value = value_of(&one, p)))
-            return iip_refuse_iip(e, IIP_E_SYNTAX, "2 1", c.offender, p);
-        if ((rv = modifier(&c, value)) != IIP_OK)
-            return rv;
+        value = value_of(&one, p);
+        rv = value ? modifier(&c, value) : IIP_E_SYNTAX;
+        if (rv != IIP_OK) /* as the other protocol says it */
+            return iip_refuse(e, rv, c.offender);
     }
     iip_modify_quality(&c);
     return IIP_OK;

@@ -20,6 +20,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'demo'))
 
+import jobs  # noqa: E402
 import samples  # noqa: E402
 from httpd import MODULE, TOP, Httpd, apxs, within_reach  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -340,7 +341,7 @@ def version(package):
     return done.stdout or 'none'
 
 
-def report(works, made, rounds, seconds, busy):
+def report(works, made, taken, rounds, seconds, busy):
     with open('/proc/cpuinfo') as f:
         model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), 'unknown processor')
     goals = [('warm tile', 'static', 'rate', 1.0), ('cold tile, JPEG', 'static', 'rate', 0.95), ('thumbnails', 'iipsrv', 'rate', 2.5)]
@@ -366,6 +367,11 @@ Rows:
 Writers, each at its usual quality (JPEG 75), on {SAMPLE} of the session's tiles of {TILE} x {TILE} pixels: mean bytes, and CPU for encoding alone.
 
 {writer_table(made)}
+
+Image jobs, from files to files, without placeholders: CPU and peak memory of a job's processes (without what they share with
+their runner); jobs that one client hands in, each on the disk before its reply.
+
+{taken}
 
 *static* serves the bytes of mod_iip's own answers as files in one folder, with sendfile and a written `AllowOverride None`.
 *CPU* is user and system time of the whole process tree of a side. *peak* is private memory plus shared pages once.
@@ -453,11 +459,12 @@ def main():
             print(f'  round {n + 1} of {rounds}', flush=True)
         inner = [tiles[i] for i in whole]
         made = writers(pictures, inner[::max(1, len(inner) // SAMPLE)][:SAMPLE], 2 if args.quick else 3)
+        taken = jobs.table()
         bad = sum(w.wrong[s] + sum(r['bad'] for r in w.rounds[s]) for w in works for s in w.sides)
         if args.quick:
-            print(table(works), writer_table(made), sep='\n\n')
+            print(table(works), writer_table(made), taken, sep='\n\n')
         else:
-            text = report(works, made, rounds, seconds, busy)
+            text = report(works, made, taken, rounds, seconds, busy)
             print(text)
             with open(os.path.join(HERE, 'figures.md'), 'w') as f:
                 f.write(text)

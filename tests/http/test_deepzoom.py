@@ -501,6 +501,9 @@ def test_query_errors(q):
         r = refused(q.get("/iip?" + query), 404, "not-found")
         assert r["Content-Type"] == "text/plain; charset=utf-8", query
     assert q.get("/iip?CTW=[nonsense]&DeepZoom=fits.tif_files/9/0_0.jpg").status in (200, 400)
+    for before in ("GAM=nan", "SDS=x", "WID=%zz"):
+        r = refused(q.get("/iip?%s&DeepZoom=fits.tif.dzi" % before), 400, "syntax")
+        assert r.body.startswith(before[:3].encode() + b": ") and r["Content-Type"] == "text/plain; charset=utf-8"
 
 
 @pytest.mark.log("AH01630|AH01797")

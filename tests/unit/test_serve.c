@@ -4,7 +4,8 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include "serve.h"
+#include "image_job.h"
+#include "views.h"
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <pthread.h>
@@ -289,6 +290,34 @@ static void test_the_line_is_for_what_is_dear(void **state)
     assert_int_equal(good, 4);
 }
 
+/* Headers of many views are work as well: they are read in a place of their own. */
+static void test_views_wait_for_a_place(void **state)
+{
+    house *h = *state;
+    iip_budget b = {.limit = 1 << 20};
+    iip_views v = {.lim = &h->lim, .b = &b, .pool = h->p, .src = h->src};
+    const iip_info *info, *again;
+    iip_blob *hold, *first;
+    iip_error e;
+
+    iip_server_destroy(h->sv);
+    build(h, "1 1", 1, 1);
+    v.sv = h->sv;
+    assert_int_equal(iip_serve_info(h->sv, h->src, -1, &h->lim, &info, &first, &e), IIP_OK);
+    v.info = info;
+    assert_int_equal(iip_gate_enter(&h->sv->gate, &b, 1, &e), IIP_OK);
+    b.until = apr_time_now() + 100000;
+    assert_int_equal(iip_views_info(&v, 0, &again, &hold, &e), IIP_E_TIMEOUT);
+    iip_gate_leave(&h->sv->gate);
+    b.until = 0;
+    assert_int_equal(iip_views_info(&v, 0, &again, &hold, &e), IIP_OK);
+    assert_int_equal(again->level[0].w, 512);
+    iip_blob_release(hold);
+    iip_blob_release(first);
+    assert_int_equal(iip_gate_enter(&h->sv->gate, &b, 0, &e), IIP_OK); /* and given back */
+    iip_gate_leave(&h->sv->gate);
+}
+
 static void test_failures_are_not_kept(void **state)
 {
     house *h = *state;
@@ -408,6 +437,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_passthrough_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_equal_callers_wait_for_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_line_is_for_what_is_dear, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views_wait_for_a_place, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_and_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
