@@ -28,7 +28,7 @@ APU_FLAGS  := $(shell apu-1-config --includes 2>/dev/null)
 APR_LIBS   := $(shell apr-1-config --link-ld 2>/dev/null) $(shell apu-1-config --link-ld 2>/dev/null)
 LIBS_NEEDED := libtiff-4 libjpeg libpng zlib libwebp libopenjp2
 # Used where installed: each found one defines IIP_HAVE_<NAME>; its files are empty without
-LIBS_WANTED := lcms2 libavif libdeflate libheif libjxl libcurl jansson librsvg-2.0 expat libcrypto
+LIBS_WANTED := lcms2 libavif libdeflate libheif libjxl libmemcached libcurl jansson librsvg-2.0 expat libcrypto
 LIBS_FOUND  := $(foreach l,$(LIBS_WANTED),$(shell pkg-config --exists $(l) 2>/dev/null && echo $(l)))
 HAVE_GIF    := $(shell test -f /usr/include/gif_lib.h && echo 1)
 HAVE        := $(foreach l,$(LIBS_FOUND),-DIIP_HAVE_$(shell echo $(l:lib%=%) | sed 's/-.*//' | tr a-z A-Z)) $(if $(HAVE_GIF),-DIIP_HAVE_GIF) \
@@ -82,6 +82,7 @@ $(BUILD)/mod_iip.h: src/mod_iip.h src/iip.h src/source/source.h src/codec/codec.
 	  src/mod_iip.h >$@
 
 $(MOD_OBJ): ALLFLAGS += -I$(HTTPD_INC) $(APU_FLAGS)
+$(BUILD)/src/cache/l2_apr.o: ALLFLAGS += $(APU_FLAGS)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
  * directives. Directives are rows of src/settings.h, the flow of a request is src/httpd/handler.c, all behind it is
  * src/serve.c. */
 #include "httpd/jpipd.h"
+#include <mod_status.h>
 
 /* Where a directive may stand, by the scope letters of settings.h */
 #define WHERE_S RSRC_CONF /* and main server only: config.c sees to it */
@@ -33,9 +34,12 @@ static void register_hooks(apr_pool_t *p)
 
     /* start */
     ap_hook_pre_config(iipd_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(iipd_memcached_check, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_check_config(iipd_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_add_decoders, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(iipd_shared_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(iipd_shared_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_job_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_job_child_init, NULL, NULL, APR_HOOK_MIDDLE);
@@ -45,6 +49,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_fixups(iipd_fixups, NULL, core, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(iipd_jpip_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(iipd_handler, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(iipd_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, iipd_status_section, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(iipd_job_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(iipd_insert_error_filter, NULL, NULL, APR_HOOK_MIDDLE);
 }

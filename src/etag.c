@@ -4,6 +4,24 @@
 #include <apr_siphash.h>
 #include <string.h>
 
+const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t len, size_t *klen, apr_pool_t *p)
+{
+    const uint64_t id[4] = {s->id.ino, (uint64_t)s->id.size, (uint64_t)s->id.mtime_ns, (uint64_t)s->id.ctime_ns};
+    const size_t name = strlen(s->name) + 1;
+    char *key = apr_palloc(p, sizeof IIP_VERSION + name + sizeof id + len), *at = key;
+
+    memcpy(at, IIP_VERSION, sizeof IIP_VERSION);
+    at += sizeof IIP_VERSION;
+    memcpy(at, s->name, name);
+    at += name;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 8; k++)
+            *at++ = (char)(id[i] >> 8 * k); /* alike on machines of any kind */
+    memcpy(at, line, len);
+    *klen = (size_t)(at - key) + len;
+    return key;
+}
+
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33])
 {
     static const unsigned char keys[2][APR_SIPHASH_KSIZE] = {"mod_iip etag  1", "mod_iip etag  2"};

@@ -11,6 +11,7 @@
 struct iip_server {
     iip_cache_t *info, *cell, *output, *colour, *histogram, *mark;
     iip_readers_t *readers;
+    iip_l2_t *l2; /* NULL: there is none */
     jpip_indexes *indexes;
     iip_gate gate;
     size_t cell_budget;
@@ -25,6 +26,8 @@ typedef struct {
     const iip_limits *lim;
     iip_budget *b;
     apr_pool_t *pool;
+    const char *line; /* of length len; NULL where the answer is not kept */
+    size_t len;
 } iip_job;
 
 /* The picture's cells, for reading `part` of a level. */

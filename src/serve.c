@@ -2,7 +2,8 @@
  * The image path in one file: look up what is known of the picture, find the answer in the cache or make it once.
  *
  *   info    = header of the picture           cache "info",   filled by a decoder's open + info
- *   output  = encoded answer                  cache "output", filled by a stored tile, or by cells > pipeline > encoder
+ *   output  = encoded answer                  cache "output", filled by memcached (cache/l2.c), by a stored tile, or by
+ *                                             cells > pipeline > encoder
  *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
  *   aids    = colours, histogram, watermark   caches of their own, filled before the pipeline (aids.c)
  *
@@ -48,8 +49,19 @@ jpip_indexes *iip_server_indexes(iip_server_t *sv)
     return sv->indexes;
 }
 
+iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, const unsigned char *secret, iip_error *e)
+{
+    if (!set->memcached || !*set->memcached)
+        return IIP_OK;
+    sv->l2 = iip_l2_create(set->memcached_client ? iip_l2_libmemcached : &iip_l2_apr, set->memcached,
+                           set->memcached_ttl, set->memcached_deadline, secret);
+    return sv->l2 ? IIP_OK : iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for the lane to memcached");
+}
+
 void iip_server_destroy(iip_server_t *sv)
 {
+    if (sv->l2)
+        iip_l2_destroy(sv->l2);
     iip_cache_clear(sv->output);
     iip_cache_clear(sv->cell);
     iip_cache_clear(sv->info);
@@ -68,6 +80,9 @@ void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
     iip_cache_read_stats(sv->cell, &out->cell);
     iip_cache_read_stats(sv->output, &out->output);
     iip_gate_read(&sv->gate, &out->decoding, &out->waiting);
+    out->shared = (iip_l2_stats){0};
+    if (sv->l2)
+        iip_l2_read_stats(sv->l2, &out->shared);
 }
 
 /* --- the header --- */
@@ -337,7 +352,7 @@ static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids,
     iip_writer_t *w;
     iip_raster strip;
     int64_t done = 0;
-    apr_time_t t0, t1 = apr_time_now(), decode = b->spent.decode;
+    apr_time_t t0, t1 = apr_time_now(), inside = b->spent.decode + b->spent.read;
     iip_status rv;
 
     if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, aids, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
@@ -365,7 +380,7 @@ static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids,
     }
     rv = enc->end(w, e);
     b->spent.encode += apr_time_now() - t1;
-    b->spent.process -= b->spent.decode - decode; /* cells were decoded inside the pipeline */
+    b->spent.process -= b->spent.decode + b->spent.read - inside; /* cells were made inside the pipeline */
     return rv;
 }
 
@@ -378,6 +393,7 @@ static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_
     iip_span span[3];
     iip_enc_opts opts;
     iip_lease *lease;
+    apr_interval_time_t reading = iip_source_time();
     size_t len = 0;
     int n;
     iip_status rv;
@@ -411,6 +427,7 @@ static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_
     if (rv == IIP_OK && !iip_source_same(lease->src))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while a tile was read");
     iip_readers_give(j->sv->readers, lease, rv == IIP_OK || rv == IIP_E_FEATURE, j->info->hold);
+    j->b->spent.read += iip_source_time() - reading;
     return rv;
 }
 
@@ -462,16 +479,17 @@ static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_erro
     return rv;
 }
 
-static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
+static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
 {
-    iip_job *j = ctx;
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
     iip_status rv = pass_through(j, enc, &k, e);
 
+    j->b->came = IIP_CAME_RAW;
     if (rv == IIP_E_FEATURE) {
         *e = (iip_error){0}; /* why not does not matter: it is decoded */
         k.len = 0;
+        j->b->came = IIP_CAME_MISS;
         if ((rv = iip_gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
             iip_gate_leave(&j->sv->gate);
@@ -483,13 +501,42 @@ static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
     return rv;
 }
 
+/* What the second level has is as good as the cache's own: its key holds the state of the file that was just looked at.
+ */
+static iip_status fill_output(void *ctx, iip_blob **out, iip_error *e)
+{
+    iip_job *j = ctx;
+    const int64_t left = j->b->until ? j->b->until - apr_time_now() : INT64_MAX;
+    const void *key;
+    size_t klen;
+    iip_status rv;
+
+    if (!j->sv->l2)
+        return fill_here(j, out, e);
+    key = iip_serve_shared_key(j->src, j->line, j->len, &klen, j->pool);
+    if ((*out = iip_l2_get(j->sv->l2, key, klen, left)) != NULL) {
+        (*out)->mime = iip_encoder_find(j->rq->format)->mime;
+        j->b->came = IIP_CAME_SHARED;
+        return IIP_OK;
+    }
+    rv = fill_here(j, out, e);
+    if (rv == IIP_OK)
+        iip_l2_put(j->sv->l2, key, klen, *out);
+    return rv;
+}
+
 iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *line, size_t len, const iip_info *info,
                            iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out,
                            iip_error *e)
 {
-    iip_job j = {sv, rq, info, s, lim, b, p};
+    iip_job j = {sv, rq, info, s, lim, b, p, line, len};
+    const void *key = output_key(s, line, len, p);
 
-    return iip_cache_get(sv->output, output_key(s, line, len, p), KEY_LENGTH(len), b->until, fill_output, &j, out, e);
+    b->came = IIP_CAME_HIT;
+    if ((*out = iip_cache_peek(sv->output, key, KEY_LENGTH(len))) != NULL)
+        return IIP_OK;
+    b->came = IIP_CAME_WAIT; /* unless it is filled here */
+    return iip_cache_get(sv->output, key, KEY_LENGTH(len), b->until, fill_output, &j, out, e);
 }
 
 /* --- answers that leave while they are made --- */
@@ -512,8 +559,11 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
     iip_gate_leave(k->gate);
     k->inside = 0;
     rv = k->to->write(k->to, p, n, e);
+    t0 = apr_time_now() - t0;
     if (k->b->until)
-        k->b->until += apr_time_now() - t0;
+        k->b->until += t0;
+    k->b->spent.send += t0;
+    k->b->spent.encode -= t0; /* it is called from there */
     if (rv == IIP_OK && (rv = iip_gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
         k->inside = 1;
     return rv;
@@ -522,12 +572,13 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
 iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e)
 {
-    iip_job j = {sv, rq, info, s, lim, b, p};
+    iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0};
     polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
     iip_status rv = iip_gate_enter(&sv->gate, b, 0, e);
 
     if (rv != IIP_OK)
         return rv;
+    b->came = IIP_CAME_MISS;
     rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
     if (polite.inside)
         iip_gate_leave(&sv->gate);

@@ -4,6 +4,7 @@
 #define IIP_SERVE_H
 #include "raster/raster.h"
 #include "cache/cache.h"
+#include "cache/l2.h"
 
 typedef struct iip_server iip_server_t; /* per child: caches, readers, gate, counters */
 struct jpip_indexes;
@@ -11,6 +12,10 @@ struct jpip_indexes;
 /* p: a pool with a locked allocator that lives as long as the child (architecture 3.1). set is effective. NULL if
  * memory is out. */
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p);
+/* A second level for answers: set->memcached under that secret. Nothing if set names no servers. Once, before the first
+ * request. IIP_E_MEMORY: it does without. */
+iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, const unsigned char *secret,
+                            iip_error *e);
 /* No other thread is left: tests, tool, threaded MPMs. Frees all that malloc gave. */
 void iip_server_destroy(iip_server_t *sv);
 /* Its packet indexes (jpip/index.h). */
@@ -30,6 +35,9 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
  * for a picture; for a text all that shapes it (base URL, media type, its settings). Ready before any pixel. */
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33]);
 
+/* What an answer is called in the second level: all that the ETag is made of, in full, in p. */
+const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t len, size_t *klen, apr_pool_t *p);
+
 /* A held blob if the answer (line: iip_request_line) is in this child's cache, else NULL; all that HEAD may cost. */
 iip_blob *iip_serve_peek(iip_server_t *sv, const iip_source_t *s, const char *line, size_t len, apr_pool_t *p);
 
@@ -46,6 +54,7 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
 
 typedef struct {
     iip_cache_stats info, cell, output;
+    iip_l2_stats shared; /* zeros without one */
     int decoding, waiting;
 } iip_server_stats;
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out);

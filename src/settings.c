@@ -2,6 +2,7 @@
  * The rows of settings.h turned into code: unset, merge and defaults by the member's C type, setters by its KIND.
  * Longer than others: one small setter for each kind of value. */
 #include "settings.h"
+#include "cache/l2.h"
 #include "codec/codec.h"
 #include "json.h"
 #include "path.h"
@@ -38,6 +39,8 @@ enum {
     KIND_NOTICE,
     KIND_URL,
     KIND_LIST,
+    KIND_SERVERS,
+    KIND_CLIENT,
     KIND_NETS,
     KIND_WORDS,
     KIND_TIMES,
@@ -620,6 +623,36 @@ static const char *set_list(void *member, const words *w)
     return NULL;
 }
 
+/* A bare number would be a port without a host. */
+static const char *set_servers(void *member, const words *w)
+{
+    const char **list = apr_pcalloc(w->p, ((size_t)w->argc + 1) * sizeof *list);
+    int n = is_none(w) ? 0 : w->argc;
+
+    for (int i = 0; i < n; i++) {
+        char *host, *zone;
+        apr_port_t port;
+
+        if (!header_safe(w->argv[i]) || apr_parse_addr_port(&host, &zone, &port, w->argv[i], w->p) != APR_SUCCESS ||
+            !host || zone)
+            return apr_pstrcat(w->p, w->d->name, ": no host[:port]: ", w->argv[i], NULL);
+        list[i] = w->argv[i];
+    }
+    *(const char *const **)member = list;
+    return NULL;
+}
+
+static const char *set_client(void *member, const words *w)
+{
+    const char *bad = set_word(member, w);
+
+    if (!bad && *(int *)member && !iip_l2_libmemcached) {
+        *(int *)member = 0;
+        bad = iip_setting_unbuilt;
+    }
+    return bad;
+}
+
 /* Words as they are; who uses them looks at them (job/place.c). */
 static const char *set_words(void *member, const words *w)
 {
@@ -710,8 +743,9 @@ static setter *const setters[] = {
     [KIND_TIME] = set_time,     [KIND_TEXT] = set_text,         [KIND_PIECE] = set_piece,
     [KIND_JSON] = set_json,     [KIND_URL] = set_url,           [KIND_WATERMARK] = set_watermark,
     [KIND_LIST] = set_list,     [KIND_NETS] = set_nets,         [KIND_LAYERS] = set_layers,
-    [KIND_NOTICE] = set_notice, [KIND_WORDS] = set_words,       [KIND_TIMES] = set_times,
-    [KIND_KEYS] = set_keys,     [KIND_PRESET] = set_preset,     [KIND_PATHS] = set_paths,
+    [KIND_NOTICE] = set_notice, [KIND_SERVERS] = set_servers,   [KIND_CLIENT] = set_client,
+    [KIND_WORDS] = set_words,   [KIND_TIMES] = set_times,       [KIND_PATHS] = set_paths,
+    [KIND_KEYS] = set_keys,     [KIND_PRESET] = set_preset,
 };
 
 /* How many words the row's argument text asks for: "w [h]" is one or two, "cidr ..." one or more. */

@@ -46,8 +46,9 @@ typedef struct {
 } iip_watermark;
 #define IIP_WATERMARK_ONE 1000000
 
-#define IIP_DELIMITERS ";$!"                              /* order of the words in IIIFDelimiter; then none */
-enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE }; /* order of the words in IIIFBare */
+#define IIP_DELIMITERS ";$!"                                        /* order of the words in IIIFDelimiter; then none */
+enum { IIP_BARE_FILE, IIP_BARE_REDIRECT, IIP_BARE_NONE };           /* order of the words in IIIFBare */
+enum { IIP_RESTRICT_TILES, IIP_RESTRICT_SIZES, IIP_RESTRICT_NONE }; /* order of the words in IIIFRestrictTo */
 enum { IIP_PROFILE_EMBED, IIP_PROFILE_CONVERT, IIP_PROFILE_STRIP };
 enum { IIP_TIFF_NONE, IIP_TIFF_LZW, IIP_TIFF_DEFLATE, IIP_TIFF_JPEG, IIP_TIFF_WEBP, IIP_TIFF_ZSTD };
 enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZOS };
@@ -112,6 +113,9 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "red, green, blue, viridis, magma, inferno, plasma, cividis, turbo, terrain")                                    \
     X(IIIFExtraInfo, extra_info, JSON, H, "", N, "object",                                                             \
       "JSON object whose members (rights, service, ...) are put into info.json; not those that tell what is answered") \
+    X(IIIFRestrictTo, restrict_to, WORD, D, "any", N, "tiles|sizes|any",                                               \
+      "what else gets 403: `tiles` answers tiles and sizes as info.json lists them, unturned and in default quality; " \
+      "`sizes` the whole picture in any size as well")                                                                 \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
@@ -124,7 +128,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "only presets are answered")                                                                                     \
     X(IIPThumbPreset, thumb_presets, PRESET, D, "", N, "name options",                                                 \
       "options of thumbnails by a name, `/` between them; a place that has some of its own has no others")             \
-    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off", "figures are shown here: `?status` of the job service")          \
+    X(IIPStatus, status, FLAG, D, "Off", N, "On|Off",                                                                  \
+      "figures are shown here: `SetHandler iip-status`, and `?status` of the job service")                             \
     X(JPIPTimeout, jpip_timeout, TIME, D, "300s", N, "time", "a JPIP channel that is idle for so long is closed")      \
     X(JPIPMaxResponse, jpip_max_response, NUMBER, D, "64M", N, "bytes",                                                \
       "longest JPIP answer; the client asks again for the rest")                                                       \
@@ -139,6 +144,17 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "bytes of encoded answers and of decoded tiles kept per child")                                                  \
     X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \
       "parsed images and open files kept per child")                                                                   \
+    X(IIPMemcached, memcached, SERVERS, S, "", N, "host[:port] ...",                                                   \
+      "memcached servers that hold encoded answers for all children and machines; default: none")                      \
+    X(IIPMemcachedClient, memcached_client, CLIENT, S, "apr", N, "apr|libmemcached",                                   \
+      "library that speaks to them; with libmemcached a server that hangs holds no thread")                            \
+    X(IIPMemcachedTTL, memcached_ttl, TIME, S, "1d", N, "time",                                                        \
+      "how long they keep an answer, 0 = as long as they can")                                                         \
+    X(IIPMemcachedDeadline, memcached_deadline, TIME, S, "20ms", N, "time",                                            \
+      "longest that a request waits for them; a server that needs longer is left alone for a while")                   \
+    X(IIPMemcachedSecret, memcached_secret, TEXT, S, "", N, "path",                                                    \
+      "file of 96 hex digits, the same on all machines: nobody else can make or foresee what is stored. Needed "       \
+      "unless all servers are on this machine")                                                                        \
     X(IIPJobSpool, job_spool, TEXT, S, "", N, "path",                                                                  \
       "folder of the jobs that are waiting, at work and over, on a local disk; without it no jobs are taken")          \
     X(IIPJobWorkers, job_workers, NUMBER, S, "", N, "n", "processes that work on jobs; default: half the cores")       \
@@ -216,8 +232,10 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_C_TEXT                                      const char *
 #define IIP_C_PIECE                                     const char * /* of a file's name: no slash */
 #define IIP_C_JSON                                      const char *
-#define IIP_C_NOTICE                                    const char * /* UTF-8 */
-#define IIP_C_URL                                       const char * /* http(s), no trailing slash */
+#define IIP_C_NOTICE                                    const char *        /* UTF-8 */
+#define IIP_C_URL                                       const char *        /* http(s), no trailing slash */
+#define IIP_C_SERVERS                                   const char *const * /* "host:port"; likewise */
+#define IIP_C_CLIENT                                    int                 /* index into the words, -1 unset */
 #define IIP_C_LIST                                      const char *const * /* NULL unset, else ends with NULL; "none" = empty */
 #define IIP_C_PATHS                                     const char *const *     /* absolute; likewise */
 #define IIP_C_NETS                                      apr_ipsubnet_t *const * /* likewise */

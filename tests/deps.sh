@@ -6,7 +6,8 @@ set -e
 
 # building the module and build/iip
 build="build-essential pkg-config apache2-dev libapr1-dev libaprutil1-dev libtiff-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev \
-libwebp-dev libopenjp2-7-dev liblcms2-dev libdeflate-dev libavif-dev libgif-dev libcurl4-openssl-dev libjansson-dev librsvg2-dev libexpat1-dev libssl-dev libheif-dev libjxl-dev"
+libwebp-dev libopenjp2-7-dev liblcms2-dev libdeflate-dev libavif-dev libgif-dev libcurl4-openssl-dev libjansson-dev librsvg2-dev libexpat1-dev libssl-dev libheif-dev libjxl-dev \
+libmemcached-dev"
 # the demo and the tests: a server, pictures, viewers
 demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone

@@ -116,15 +116,19 @@ void iip_cells_done(iip_cells *c, int good)
 
 static iip_status decode(iip_cells *c, int level, iip_rect want, iip_raster *out, iip_error *e)
 {
+    apr_interval_time_t reading;
     apr_time_t t0;
     iip_status rv;
 
     if (!c->lease && (rv = iip_readers_take(c->readers, c->src, c->page, c->lim, &c->lease, e)) != IIP_OK)
         return rv;
     c->held = c->info->level_hold[level];
+    reading = iip_source_time();
     t0 = apr_time_now();
     rv = c->lease->dec->read(c->lease->reader, level, want, c->layers, out, e);
-    c->budget->spent.decode += apr_time_now() - t0;
+    reading = iip_source_time() - reading;
+    c->budget->spent.read += reading;
+    c->budget->spent.decode += apr_time_now() - t0 - reading;
     if (rv == IIP_OK)
         c->decoded += (uint64_t)want.w * (uint64_t)want.h;
     else

@@ -81,6 +81,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
 {
     iip_server_settings set;
     int threaded = AP_MPMQ_NOT_SUPPORTED;
+    iip_error e;
 
     iip_server_settings_effective(&set, ap_get_module_config(s->module_config, &iip_module));
     set.state_dir = iipd_state_dir(pchild, s);
@@ -90,6 +91,8 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "IIP0003: no memory for the caches, all pictures are refused");
         return;
     }
+    if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
+        ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
     open_roots(iipd_roots(), s);
     open_roots(iipd_link_roots(), s);
     iipd_channels_child_init(pchild, s);

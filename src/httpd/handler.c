@@ -48,7 +48,7 @@ static int gone(void *ctx)
 /* ---- the answers ---- */
 
 /* In the request's pool: what is charged to it may live as long. */
-static iip_budget *budget(const iipd_request *q)
+static iip_budget *budget(iipd_request *q)
 {
     request_rec *r = q->r;
     iip_budget *b = apr_pcalloc(r->pool, sizeof *b);
@@ -60,6 +60,8 @@ static iip_budget *budget(const iipd_request *q)
     b->until = q->lim.deadline ? now + q->lim.deadline : 0;
     b->gone = gone;
     b->gone_ctx = w;
+    b->spent.open = now - q->began;
+    q->b = b;
     return b;
 }
 
@@ -75,7 +77,8 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
     int rc;
 
     if ((q->proto->place && q->proto->place(&q->in, &q->rq, q->info, &q->lim, r->pool, &q->e) != IIP_OK) ||
-        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK)
+        iip_request_resolve(&q->rq, q->info, &q->lim, &q->e) != IIP_OK ||
+        (q->proto->allow && q->proto->allow(&q->rq, q->info, &q->e) != IIP_OK))
         return OK;
     if (iipd_watermark(q) != IIP_OK)
         return OK;
@@ -375,6 +378,7 @@ static int answer(iipd_request *q, iip_server_t *sv)
 int iipd_handler(request_rec *r)
 {
     const iip_protocol *proto = r->handler ? iip_protocol_find(r->handler) : NULL;
+    iip_server_t *sv;
     iipd_request *q;
     int rc;
 
@@ -382,12 +386,16 @@ int iipd_handler(request_rec *r)
         return DECLINED;
     q = apr_pcalloc(r->pool, sizeof *q);
     q->r = r;
+    q->began = apr_time_now();
     q->proto = proto;
     iip_settings_effective(&q->set, iipd_settings(r));
     q->set.root = iipd_root(proto, &q->set);
     iip_settings_limits(&q->lim, &q->set);
     iip_request_init(&q->rq, &q->set);
-    rc = answer(q, iipd_server_enter());
+    sv = iipd_server_enter();
+    rc = answer(q, sv);
+    if (rc != DECLINED)
+        iipd_count(q, sv, rc);
     iipd_server_leave();
     if (rc == DECLINED)
         return iipd_decline(r);
@@ -400,6 +408,7 @@ int iipd_handler(request_rec *r)
         else
             iipd_send_error(q);
     }
+    iipd_note_request(q);
     iipd_log_request(q);
     return OK;
 }

@@ -32,6 +32,9 @@ typedef struct {
     iip_source_t *src;
     const iip_info *info;
     iip_blob *hold; /* keeps info */
+    apr_time_t began;
+    apr_interval_time_t sent; /* time in output filters */
+    iip_budget *b;            /* NULL: nothing was made of pixels */
 } iipd_request;
 
 /* ---- config.c: records, directives, roots ---- */
@@ -53,6 +56,11 @@ apr_array_header_t *iipd_warnings(void);
 /* ---- check.c: warnings of `httpd -t` and of the start ---- */
 int iipd_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 int iipd_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+
+/* ---- memcached.c: its secret ---- */
+/* Fails the start if it has to and cannot be had. */
+int iipd_memcached_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+const unsigned char *iipd_memcached_secret(void); /* of IIP_L2_SECRET bytes; zeros without one */
 
 /* ---- provider.c: decoders of other modules ---- */
 int iipd_add_decoders(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
@@ -138,6 +146,34 @@ void iipd_stream_cut(iipd_stream *k); /* so that the client sees that the rest i
 /* A bucket that holds b as long as its bytes are wanted; takes over one reference. */
 apr_bucket *iipd_bucket_blob_create(iip_blob *b, apr_bucket_alloc_t *list);
 
+/* ---- shared.c: figures of all children, in memory that outlives them and a graceful restart ---- */
+enum { IIPD_OPEN, IIPD_READ, IIPD_DECODE, IIPD_PROCESS, IIPD_ENCODE, IIPD_SEND, IIPD_STAGES };
+enum { IIPD_PROTOCOLS = 8, IIPD_CAME = IIP_CAME_MISS + 1 };
+/* Outcomes: iip_status, then 304, then what httpd words. */
+enum { IIPD_UNCHANGED = IIP_E_COUNT, IIPD_BY_HTTPD, IIPD_OUTCOMES };
+/* Bucket i counts what took less than 2^i * IIPD_BUCKET microseconds and was in none before; the last the rest. */
+#define IIPD_BUCKET  64
+#define IIPD_BUCKETS 20
+typedef struct {
+    uint64_t count, sum, bucket[IIPD_BUCKETS]; /* sum: microseconds */
+} iipd_histogram;
+typedef struct {
+    apr_time_t since;
+    uint64_t outcome[IIPD_OUTCOMES], came[IIPD_CAME];
+    iipd_histogram protocol[IIPD_PROTOCOLS], stage[IIPD_STAGES];
+} iipd_figures;
+int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s);
+/* After a request of ours: rc is OK, or what httpd is to answer. */
+void iipd_count(const iipd_request *q, iip_server_t *sv, int rc);
+/* All figures of the machine: counted here, the stores' of all children ever (what is held and under way: of those that
+ * live), and the children that live, at most `room`; their number. 0: there is no shared memory. */
+int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int room);
+
+/* ---- status.c: the figures as pages ---- */
+int iipd_status_handler(request_rec *r);
+int iipd_status_section(request_rec *r, int flags); /* of mod_status */
+
 /* ---- jobs.c: the job service's requests ---- */
 int iipd_job_handler(request_rec *r);
 
@@ -152,6 +188,9 @@ int64_t iipd_job_max_queue(void);
 
 /* ---- log.c ---- */
 void iipd_log_error(const iipd_request *q);
+extern const char *const iipd_came_names[IIPD_CAME]; /* NULL for IIP_CAME_NOWHERE */
+/* Notes for LogFormat: iip-cache, iip-ms, iip-level. */
+void iipd_note_request(const iipd_request *q);
 void iipd_log_request(const iipd_request *q);
 /* A link in q's file that leads nowhere, as the file writes it. */
 void iipd_log_link(const iipd_request *q, const char *link, const iip_error *e);

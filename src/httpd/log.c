@@ -3,6 +3,7 @@
  */
 #include "httpd/iipd.h"
 #include <string.h>
+#include <apr_strings.h>
 
 APLOG_USE_MODULE(iip);
 
@@ -43,17 +44,71 @@ void iipd_log_error(const iipd_request *q)
                   e->part ? ap_escape_logitem(q->r->pool, e->part) : "");
 }
 
+/* Microseconds as milliseconds with three places; by hand, since every request pays for it. Returns the end. */
+static char *put_ms(char *to, apr_interval_time_t us)
+{
+    char digits[24];
+    int n = 0;
+
+    for (uint64_t v = us > 0 ? (uint64_t)us : 0; v || n < 4; v /= 10)
+        digits[n++] = (char)('0' + v % 10);
+    while (n > 0) {
+        *to++ = digits[--n];
+        if (n == 3)
+            *to++ = '.';
+    }
+    return to;
+}
+
+#define MS_ROOM (5 * 26)
+static char *times(const iip_times *t, char *text)
+{
+    const apr_interval_time_t all[] = {t->open, t->read, t->decode, t->process, t->encode};
+    char *at = text;
+
+    for (int i = 0; i < 5; i++) {
+        at = put_ms(at, all[i]);
+        *at++ = i < 4 ? '/' : '\0';
+    }
+    return text;
+}
+
+const char *const iipd_came_names[IIPD_CAME] = {
+    [IIP_CAME_HIT] = "hit", [IIP_CAME_SHARED] = "shared", [IIP_CAME_WAIT] = "wait",
+    [IIP_CAME_RAW] = "raw", [IIP_CAME_MISS] = "miss",
+};
+
+void iipd_note_request(const iipd_request *q)
+{
+    apr_table_t *notes = q->r->notes;
+
+    if (!q->b)
+        return;
+    if (q->b->came)
+        apr_table_setn(notes, "iip-cache", iipd_came_names[q->b->came]);
+    apr_table_setn(notes, "iip-ms", times(&q->b->spent, apr_palloc(q->r->pool, MS_ROOM)));
+    if (q->want == IIP_WANT_IMAGE)
+        apr_table_setn(notes, "iip-level", apr_itoa(q->r->pool, q->rq.level));
+}
+
 void iipd_log_request(const iipd_request *q)
 {
     const request_rec *r = q->r;
+    char text[MS_ROOM];
 
     if (q->rq.ignored && APLOGrinfo(r))
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "IIP0002: unknown command %s",
                       ap_escape_logitem(r->pool, q->rq.ignored));
-    if (APLOGrdebug(r))
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "IIP0001: %s %s: %d, %s, %s", r->method,
-                      ap_escape_logitem(r->pool, r->unparsed_uri ? r->unparsed_uri : r->uri), r->status,
-                      q->file ? ap_escape_logitem(r->pool, q->file) : "no file", iip_status_name(q->e.status));
+    if (!APLOGrdebug(r))
+        return;
+    ap_log_rerror(
+        APLOG_MARK, APLOG_DEBUG, 0, r,
+        "IIP0001: %s %s: %d, %s, %s, cache %s, level %d, open/read/decode/process/encode %s ms, %" APR_SIZE_T_FMT
+        " bytes held",
+        r->method, ap_escape_logitem(r->pool, r->unparsed_uri ? r->unparsed_uri : r->uri), r->status,
+        q->file ? ap_escape_logitem(r->pool, q->file) : "no file", iip_status_name(q->e.status),
+        q->b && q->b->came ? iipd_came_names[q->b->came] : "-", q->rq.level, q->b ? times(&q->b->spent, text) : "-",
+        q->b ? q->b->peak : 0);
 }
 
 void iipd_log_link(const iipd_request *q, const char *link, const iip_error *e)

@@ -122,6 +122,16 @@ static int pass(request_rec *r, apr_bucket_brigade *bb)
     return OK;
 }
 
+/* A whole answer, with its time. */
+static int send_whole(iipd_request *q, apr_bucket_brigade *bb)
+{
+    const apr_time_t t0 = apr_time_now();
+
+    pass(q->r, bb);
+    q->sent += apr_time_now() - t0;
+    return OK;
+}
+
 static apr_bucket_brigade *brigade(const request_rec *r)
 {
     return apr_brigade_create(r->pool, r->connection->bucket_alloc);
@@ -133,7 +143,7 @@ int iipd_send_head(iipd_request *q)
         apr_table_setn(q->r->headers_out, "Accept-Ranges", "none");
     else
         ap_set_accept_ranges(q->r);
-    return pass(q->r, brigade(q->r));
+    return send_whole(q, brigade(q->r));
 }
 
 int iipd_send_blob(iipd_request *q, iip_blob *b)
@@ -144,7 +154,7 @@ int iipd_send_blob(iipd_request *q, iip_blob *b)
     ap_set_accept_ranges(r);
     ap_set_content_length(r, (apr_off_t)b->len);
     APR_BRIGADE_INSERT_TAIL(bb, iipd_bucket_blob_create(b, bb->bucket_alloc));
-    return pass(r, bb);
+    return send_whole(q, bb);
 }
 
 static int send_bytes(iipd_request *q, const char *text, size_t n, const char *mime)
@@ -155,7 +165,7 @@ static int send_bytes(iipd_request *q, const char *text, size_t n, const char *m
     content_type(r, mime);
     ap_set_content_length(r, (apr_off_t)n);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_pool_create(text, n, r->pool, bb->bucket_alloc));
-    return pass(r, bb);
+    return send_whole(q, bb);
 }
 
 /* A text's identity is the text: base URL, limits and media type all show in it. */
@@ -189,7 +199,7 @@ int iipd_send_file(iipd_request *q, const char *mime)
     /* Our descriptor is closed with r->pool, which lives until the last bucket is written */
     apr_os_file_put(&file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, r->pool);
     apr_brigade_insert_file(bb, file, 0, q->src->id.size, r->pool);
-    return pass(r, bb);
+    return send_whole(q, bb);
 }
 
 int iipd_send_redirect(iipd_request *q, int status, const char *url)
@@ -219,7 +229,7 @@ int iipd_send_options(iipd_request *q)
                        "X-Requested-With");
         apr_table_setn(h, "Access-Control-Max-Age", "86400");
     }
-    return pass(r, brigade(r));
+    return send_whole(q, brigade(r));
 }
 
 int iipd_send_error(iipd_request *q)
@@ -313,7 +323,7 @@ void iipd_stream_cut(iipd_stream *k)
     if (!c->master)
         c->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(k->bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, c->bucket_alloc));
-    pass(r, k->bb);
+    pass(k->r, k->bb);
     if (!c->master && r->proto_num < HTTP_VERSION(1, 1) && !apr_os_sock_get(&fd, ap_get_conn_socket(c))) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         c->aborted = 1;
@@ -331,7 +341,7 @@ iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b)
     if (rv == IIP_OK && k.n)
         rv = stream_flush(&k, &q->e);
     if (rv == IIP_OK) {
-        pass(q->r, k.bb);
+        send_whole(q, k.bb);
     } else if (k.begun) {
         iipd_log_error(q);
         iipd_stream_cut(&k);

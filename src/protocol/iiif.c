@@ -477,6 +477,7 @@ const iip_protocol iip_protocol_iiif = {
     .parse = iiif_parse,
     .describe = iip_iiif_describe,
     .complain = iiif_complain,
+    .allow = iip_iiif_allow,
     .link = iiif_link,
     .redirect = iiif_redirect,
     .page = iip_name_page,

@@ -15,6 +15,11 @@ iip_status iip_iiif_describe(const iip_input *in, const iip_request *rq, const i
                              const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,
                              iip_error *e);
 
+/* The tiles that info.json announces. */
+void iip_iiif_tile(const iip_info *info, int64_t *w, int64_t *h);
+/* iiif_restrict.c: allow() of the protocol, IIIFRestrictTo (R50). */
+iip_status iip_iiif_allow(const iip_request *rq, const iip_info *info, iip_error *e);
+
 /* iiif_extra.c. The i-th quality beyond the API's, and what it does; NULL past the last. With IIIFExtensions only. */
 const char *iip_iiif_extra(int i, iip_op *op);
 /* The one whose only operation the request has, or NULL. */

@@ -75,6 +75,12 @@ static int64_t tile_side(const iip_info *info, int64_t stored)
     return stored >= TILE_LEAST ? stored : (TILE_LEAST + stored - 1) / stored * stored;
 }
 
+void iip_iiif_tile(const iip_info *info, int64_t *w, int64_t *h)
+{
+    *w = tile_side(info, info->level[0].tile_w);
+    *h = tile_side(info, info->level[0].tile_h);
+}
+
 /* 1 if tiles at this scale are answered: of a row and column the first, the second, one in the middle and the last.
  * What a tile costs depends on where it lies on the grid of stored cells. */
 static int scale_works(const document *d, int64_t tw, int64_t th, int64_t s)
@@ -124,11 +130,11 @@ static void put_factors(document *d, const char *key, const int64_t *factor, int
 
 static void put_tiles(document *d)
 {
-    const iip_level *full = &d->info->level[0];
-    int64_t tw = tile_side(d->info, full->tile_w), th = tile_side(d->info, full->tile_h);
-    int64_t factor[IIP_MAX_LEVELS];
-    int n = scale_factors(d, tw, th, factor);
+    int64_t factor[IIP_MAX_LEVELS], tw, th;
+    int n;
 
+    iip_iiif_tile(d->info, &tw, &th);
+    n = scale_factors(d, tw, th, factor);
     if (n == 0)
         return;
     if (d->version == 1) {

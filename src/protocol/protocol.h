@@ -51,6 +51,8 @@ typedef struct iip_protocol {
      * drops what the picture does not have. For IIP_WANT_IMAGE, before iip_request_resolve(). */
     iip_status (*place)(const iip_input *in, iip_request *rq, const iip_info *info, const iip_limits *lim,
                         apr_pool_t *p, iip_error *e);
+    /* MAY be NULL. The resolved image request may be answered by what this place allows; else IIP_E_FORBIDDEN. */
+    iip_status (*allow)(const iip_request *rq, const iip_info *info, iip_error *e);
     /* MAY be NULL. Text answer (info.json) for IIP_WANT_INFO. vary: NULL or the header's value. */
     iip_status (*describe)(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                            const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,

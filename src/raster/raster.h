@@ -16,13 +16,18 @@ struct iip_stage {
 
 /* Where a request's time went; microseconds. */
 typedef struct {
-    apr_interval_time_t open, decode, process, encode;
+    apr_interval_time_t open, read, decode, process, encode, send;
 } iip_times;
 
+/* Where an answer came from: the child's cache, memcached, another request that made it just then, the file as it lies,
+ * or work of its own. */
+typedef enum { IIP_CAME_NOWHERE, IIP_CAME_HIT, IIP_CAME_SHARED, IIP_CAME_WAIT, IIP_CAME_RAW, IIP_CAME_MISS } iip_came;
+
 /* Counts bytes held by one request; every stage that keeps rows charges it. Never waits. gone: asks if the client hung
- * up. spent is only kept for the log and `iip -t`. */
+ * up. spent and came are only kept for the log and `iip -t`. */
 typedef struct {
     iip_times spent;
+    iip_came came;
     size_t limit, used, peak; /* bytes */
     apr_time_t until;         /* deadline of the computation, 0 = none */
     int (*gone)(void *ctx);   /* may be NULL */

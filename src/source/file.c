@@ -187,15 +187,24 @@ static iip_status file_open(file_source *f, iip_error *e)
     return rv;
 }
 
+static _Thread_local apr_interval_time_t time_reading;
+
+apr_interval_time_t iip_source_time(void)
+{
+    return time_reading;
+}
+
 static iip_status file_read(iip_source_t *s, void *buf, size_t n, int64_t off, iip_error *e)
 {
     unsigned char *to = buf;
+    apr_time_t t0;
     iip_status rv;
 
     if (off < 0 || off > s->id.size || n > (uint64_t)(s->id.size - off))
         return iip_fail(e, IIP_E_CORRUPT, 0, "%s: ends before its data does", s->name);
     if (s->fd < 0 && (rv = file_open((file_source *)s, e)) != IIP_OK)
         return rv;
+    t0 = apr_time_now();
     while (n > 0) {
         ssize_t got = pread(s->fd, to, n, off);
 
@@ -209,6 +218,7 @@ static iip_status file_read(iip_source_t *s, void *buf, size_t n, int64_t off, i
         off += got;
         n -= (size_t)got;
     }
+    time_reading += apr_time_now() - t0;
     return IIP_OK;
 }
 

@@ -42,6 +42,8 @@ iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, i
 /* 1 if the opened file still has s->id (fstat of its descriptor), so that what was decoded may be cached; 1 for memory
  * and for what was not opened. */
 int iip_source_same(iip_source_t *s);
+/* Microseconds that this thread has spent reading files, ever. */
+apr_interval_time_t iip_source_time(void);
 /* Borrows the bytes; each call makes a source of its own identity. For tests, fuzzers and fetched jobs. */
 iip_source_t *iip_source_memory(const void *data, size_t n, const char *name, apr_pool_t *p);
 /* Opens root->fd (O_PATH|O_DIRECTORY|O_CLOEXEC); IIP_E_NOT_FOUND or IIP_E_FORBIDDEN when this user cannot. Closed with

@@ -225,9 +225,9 @@ static int answer_line(tool *t, const char *line, apr_pool_t *p)
     fprintf(stderr, "%d %s %" APR_SIZE_T_FMT " %s%s%s%s%s\n", a.status, a.mime, a.len, line, *a.error ? " " : "",
             a.error, *a.error && e.detail[0] ? ": " : "", *a.error ? e.detail : "");
     if (t->times)
-        fprintf(stderr, "  open %.3f decode %.3f process %.3f encode %.3f ms, %.1f MB\n", (double)b->spent.open / 1e3,
-                (double)b->spent.decode / 1e3, (double)b->spent.process / 1e3, (double)b->spent.encode / 1e3,
-                (double)b->peak / 1e6);
+        fprintf(stderr, "  open %.3f read %.3f decode %.3f process %.3f encode %.3f ms, %.1f MB\n",
+                (double)b->spent.open / 1e3, (double)b->spent.read / 1e3, (double)b->spent.decode / 1e3,
+                (double)b->spent.process / 1e3, (double)b->spent.encode / 1e3, (double)b->peak / 1e6);
     if (a.blob)
         iip_blob_release(a.blob);
     return a.status;

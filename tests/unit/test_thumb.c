@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Signed thumbnails: keys and signatures (expected ones by python's hmac), every option, names, who may ask, and the
- * part, size, turn and frame that come of it. */
+ * part, size, turn and frame that come of it. Longer than others: a row for each option and each
+ * way to lie. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

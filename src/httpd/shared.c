@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Figures of all children in one piece of shared memory. It belongs to the pool of the process, so a graceful restart
+ * finds it again; anonymous, so nothing is left behind and nobody else can open it. Written with atomic additions;
+ * nothing in it is relied upon but as numbers.
+ *
+ * What the stores of a child count lies in a slot of that child's. The slot of a child that is gone is taken over by a
+ * later one, which first adds what was counted there to the sum of those that were. */
+#include "httpd/iipd.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+#include <apr_shm.h>
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(iip);
+
+#define SLOTS 1024
+
+/* iip_server_stats as a row of numbers: counters that only grow, then what is true at the moment. */
+enum { COUNTERS = 3 * 4 + 7, MOMENTS = 3 * 2 + 2 + 2 };
+
+typedef struct {
+    int32_t pid; /* 0: free */
+    uint64_t counter[COUNTERS], moment[MOMENTS];
+} slot;
+
+typedef struct {
+    iipd_figures figures;
+    uint64_t past[COUNTERS]; /* of children that are gone */
+    slot slots[SLOTS];
+} table;
+
+static table *shared;
+static slot *own;
+static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Both ways between the struct and the row; how: 1 into the row, 0 out of it. */
+static void convert(iip_server_stats *s, uint64_t *counter, uint64_t *moment, int into)
+{
+    iip_cache_stats *cache[] = {&s->info, &s->cell, &s->output};
+    iip_l2_stats *l = &s->shared;
+    uint64_t busy[] = {(uint64_t)s->decoding, (uint64_t)s->waiting};
+    uint64_t *c[COUNTERS], *m[MOMENTS];
+    int nc = 0, nm = 0;
+
+    for (int i = 0; i < 3; i++) {
+        c[nc++] = &cache[i]->hits;
+        c[nc++] = &cache[i]->misses;
+        c[nc++] = &cache[i]->waits;
+        c[nc++] = &cache[i]->evictions;
+        m[nm++] = &cache[i]->bytes;
+        m[nm++] = &cache[i]->entries;
+    }
+    c[nc++] = &l->hits;
+    c[nc++] = &l->misses;
+    c[nc++] = &l->foreign;
+    c[nc++] = &l->late;
+    c[nc++] = &l->errors;
+    c[nc++] = &l->stores;
+    c[nc++] = &l->dropped;
+    m[nm++] = &l->shut;
+    m[nm++] = &l->servers;
+    m[nm++] = &busy[0];
+    m[nm++] = &busy[1];
+    for (int i = 0; i < nc; i++)
+        *(into ? &counter[i] : c[i]) = *(into ? c[i] : &counter[i]);
+    for (int i = 0; i < nm; i++)
+        *(into ? &moment[i] : m[i]) = *(into ? m[i] : &moment[i]);
+    s->decoding = (int)busy[0];
+    s->waiting = (int)busy[1];
+}
+
+/* ---- life ---- */
+
+/* Another module version has another layout: then it begins anew. */
+int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    const char *key = apr_psprintf(ptemp, "mod_iip figures " IIP_VERSION " %d", (int)sizeof(table));
+    apr_shm_t *shm;
+    void *found = NULL;
+    apr_status_t rv;
+
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
+        return OK;
+    apr_pool_userdata_get(&found, key, s->process->pool);
+    if (!found) {
+        rv = apr_shm_create(&shm, sizeof(table), NULL, s->process->pool);
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "IIP0022: no shared memory, so no figures");
+            shared = NULL;
+            return OK;
+        }
+        found = apr_shm_baseaddr_get(shm);
+        memset(found, 0, sizeof(table));
+        ((table *)found)->figures.since = apr_time_now();
+        apr_pool_userdata_set(found, key, apr_pool_cleanup_null, s->process->pool);
+    }
+    shared = found;
+    return OK;
+}
+
+static int lives(int32_t pid)
+{
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+static void add(uint64_t *to, uint64_t n)
+{
+    __atomic_fetch_add(to, n, __ATOMIC_RELAXED);
+}
+
+static uint64_t get(const uint64_t *from)
+{
+    return __atomic_load_n(from, __ATOMIC_RELAXED);
+}
+
+/* Two passes: free slots first, since the number of a child that is gone may be in use by another program. */
+void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const int32_t self = (int32_t)getpid();
+
+    own = NULL;
+    for (int i = 0; shared && !own && i < 2 * SLOTS; i++) {
+        slot *x = &shared->slots[i % SLOTS];
+        int32_t was = __atomic_load_n(&x->pid, __ATOMIC_RELAXED);
+
+        if ((i < SLOTS ? was == 0 : was == self || !lives(was)) &&
+            __atomic_compare_exchange_n(&x->pid, &was, self, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            own = x;
+    }
+    if (!own)
+        return;
+    for (int i = 0; i < COUNTERS; i++)
+        add(&shared->past[i], __atomic_exchange_n(&own->counter[i], 0, __ATOMIC_RELAXED));
+    for (int i = 0; i < MOMENTS; i++)
+        __atomic_store_n(&own->moment[i], 0, __ATOMIC_RELAXED);
+}
+
+/* ---- counting ---- */
+
+static void count_time(iipd_histogram *h, apr_interval_time_t us)
+{
+    const uint64_t t = us > 0 ? (uint64_t)us : 0, units = t / IIPD_BUCKET;
+    int i = units ? 64 - __builtin_clzll(units) : 0;
+
+    add(&h->count, 1);
+    add(&h->sum, t);
+    add(&h->bucket[i < IIPD_BUCKETS ? i : IIPD_BUCKETS - 1], 1);
+}
+
+/* What the stores have counted so far. Under a lock, or an older row could be the last one written. */
+static void publish(iip_server_t *sv)
+{
+    iip_server_stats now;
+    uint64_t counter[COUNTERS], moment[MOMENTS];
+
+    pthread_mutex_lock(&own_lock);
+    iip_server_read_stats(sv, &now);
+    convert(&now, counter, moment, 1);
+    for (int i = 0; i < COUNTERS; i++)
+        __atomic_store_n(&own->counter[i], counter[i], __ATOMIC_RELAXED);
+    for (int i = 0; i < MOMENTS; i++)
+        __atomic_store_n(&own->moment[i], moment[i], __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&own_lock);
+}
+
+void iipd_count(const iipd_request *q, iip_server_t *sv, int rc)
+{
+    const apr_time_t now = apr_time_now();
+    iipd_figures *f;
+    int n = 0;
+
+    if (!shared)
+        return;
+    f = &shared->figures;
+    while (n < IIPD_PROTOCOLS - 1 && iip_protocols[n] && iip_protocols[n] != q->proto)
+        n++;
+    count_time(&f->protocol[n], now - q->began);
+    add(&f->outcome[rc == HTTP_NOT_MODIFIED ? IIPD_UNCHANGED : rc != OK ? IIPD_BY_HTTPD : (int)q->e.status], 1);
+    if (q->sent)
+        count_time(&f->stage[IIPD_SEND], q->sent + (q->b ? q->b->spent.send : 0));
+    if (q->b) {
+        const iip_times *t = &q->b->spent;
+
+        add(&f->came[q->b->came], 1);
+        count_time(&f->stage[IIPD_OPEN], t->open);
+        if (t->read)
+            count_time(&f->stage[IIPD_READ], t->read);
+        if (q->b->came == IIP_CAME_MISS) {
+            count_time(&f->stage[IIPD_DECODE], t->decode);
+            count_time(&f->stage[IIPD_PROCESS], t->process);
+            count_time(&f->stage[IIPD_ENCODE], t->encode);
+        }
+    }
+    if (own && sv)
+        publish(sv);
+}
+
+/* ---- reading ---- */
+
+int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int room)
+{
+    uint64_t counter[COUNTERS], moment[MOMENTS] = {0};
+    int n = 0;
+
+    memset(all, 0, sizeof *all);
+    memset(stores, 0, sizeof *stores);
+    if (!shared)
+        return 0;
+    *all = shared->figures; /* each number as it is at that moment: no lock stops the others for a page */
+    for (int i = 0; i < COUNTERS; i++)
+        counter[i] = get(&shared->past[i]);
+    for (int k = 0; k < SLOTS; k++) {
+        slot *x = &shared->slots[k];
+        int32_t who = __atomic_load_n(&x->pid, __ATOMIC_RELAXED);
+
+        if (!who)
+            continue;
+        for (int i = 0; i < COUNTERS; i++)
+            counter[i] += get(&x->counter[i]);
+        if (!lives(who))
+            continue;
+        for (int i = 0; i < MOMENTS; i++)
+            moment[i] += get(&x->moment[i]);
+        if (n < room)
+            pid[n++] = who;
+    }
+    convert(stores, counter, moment, 0);
+    return n;
+}

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: Apache-2.0
+"""memcached behind the caches (spec/security.md 6.5; architecture 3.6): what is shared, what is never believed, and what a
+server costs that is gone, silent or not memcached at all. Figures of time are generous: machines are busy."""
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+
+import pytest
+
+import httpd
+from common import location, refused
+
+MEMCACHED = shutil.which("memcached") or "/usr/bin/memcached"
+PATIENT = "IIPMemcachedDeadline 5s\n"
+FORMAT = 'LogFormat "%U %>s cache=%{iip-cache}n ms=%{iip-ms}n level=%{iip-level}n" iip\nCustomLog "{dir}/access.log" iip\n'
+
+
+class Memcached:
+    def __init__(self, *args):
+        self.port = httpd.free_port()
+        self.args = args
+        self.proc = None
+        self.start()
+
+    def start(self):
+        cmd = [MEMCACHED, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "64", *self.args]
+        self.proc = subprocess.Popen(cmd + (["-u", "nobody"] if httpd.ROOT else []))
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
+                return
+            time.sleep(0.05)
+        raise AssertionError("memcached did not start")
+
+    def kill(self):
+        if self.proc:
+            self.proc.send_signal(signal.SIGCONT)
+            self.proc.kill()
+            self.proc.wait()
+        self.proc = None
+
+    def ask(self, line, end=b"END\r\n"):
+        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
+            s.sendall(line if isinstance(line, bytes) else line.encode() + b"\r\n")
+            got = b""
+            while not got.endswith(end):
+                piece = s.recv(1 << 20)
+                if not piece:
+                    break
+                got += piece
+            return got
+
+    def stat(self, name):
+        return int(re.search(r"STAT %s (\d+)" % name, self.ask("stats").decode()).group(1))
+
+    def keys(self):
+        # newest items may take a moment to be listed
+        dump = self.ask("lru_crawler metadump all").decode()
+        return [urllib.parse.unquote(k) for k in re.findall(r"key=(\S+)", dump)]
+
+    def get(self, key):
+        head, rest = self.ask("get " + key).split(b"\r\n", 1)
+        return rest[:int(head.split()[3])]
+
+    def set(self, key, value):
+        assert self.ask(b"set %s 0 0 %d\r\n" % (key.encode(), len(value)) + value + b"\r\n", b"\r\n") == b"STORED\r\n"
+
+
+@pytest.fixture
+def cached():
+    """cached() -> a running memcached of this test."""
+    all_of_them = []
+
+    def make(*args):
+        all_of_them.append(Memcached(*args))
+        return all_of_them[-1]
+
+    yield make
+    for m in all_of_them:
+        m.kill()
+
+
+def conf(servers, root="{data}", more=PATIENT, client="apr"):
+    return "%sIIPMemcached %s\nIIPMemcachedClient %s\nIIPCacheSize 0 0\n%s" % (
+        more, " ".join("127.0.0.1:%d" % m.port for m in servers), client, location("/i", root)) + FORMAT
+
+
+def tile(n, name="b.tif", ext="png"):
+    """A small answer that is not a stored tile."""
+    return "/i/%s/%d,%d,40,40/40,/0/default.%s" % (name, n, n, ext)
+
+
+def notes(s, want):
+    """The last `want` lines of the access log as (path, status, cache, ms, level)."""
+    for _ in range(100):
+        with open(s.dir + "/access.log") as f:
+            lines = re.findall(r"^(\S+) (\d+) cache=(\S+) ms=(\S+) level=(\S+)$", f.read(), re.M)
+        if len(lines) >= want:
+            return lines
+        time.sleep(0.05)
+    raise AssertionError("%d lines in the access log" % len(lines))
+
+
+def wait_stored(m, n):
+    for _ in range(200):
+        if m.stat("curr_items") >= n:
+            return
+        time.sleep(0.05)
+    raise AssertionError("only %d answers stored" % m.stat("curr_items"))
+
+
+CLIENTS = ["apr", "libmemcached"]
+
+
+@pytest.mark.any_mpm
+@pytest.mark.parametrize("client", CLIENTS)
+def test_shared_by_servers(serve, cached, client):
+    """One makes it, another one answers with the very same bytes; both clients know each other's values."""
+    m = cached()
+    a = serve(conf([m], client=client), fresh=True)
+    first = [a.get(tile(n)) for n in range(8)]
+    wait_stored(m, 8)
+    assert all(re.fullmatch("iip1:[0-9a-f]{32}", k) for k in m.keys())
+    b = serve(conf([m], client=CLIENTS[CLIENTS.index(client) - 1]), fresh=True)
+    second = [b.get(tile(n)) for n in range(8)]
+    assert [r.status for r in first + second] == [200] * 16
+    assert [r.body for r in first] == [r.body for r in second]
+    assert [(r["ETag"], r["Content-Type"], r["Last-Modified"]) for r in first] == [
+        (r["ETag"], r["Content-Type"], r["Last-Modified"]) for r in second]
+    assert [x[2] for x in notes(a, 8)] == ["miss"] * 8
+    assert [x[2] for x in notes(b, 8)] == ["shared"] * 8
+    assert m.stat("get_hits") == 8
+
+
+def test_notes(serve, cached):
+    m = cached()
+    s = serve(conf([m]).replace("IIPCacheSize 0 0", ""), fresh=True)
+    for _ in range(2):
+        assert s.get(tile(1)).status == 200
+    assert s.get("/i/t.tif/256,0,256,256/256,/0/default.jpg").status in (200, 404)
+    assert s.get("/i/b.tif/info.json").status == 200
+    got = notes(s, 4)
+    assert [x[2] for x in got[:2]] == ["miss", "hit"]
+    assert got[3][2:] == ("-", "-", "-")
+    for x in got[:2]:
+        assert re.fullmatch(r"(\d+\.\d{3}/){4}\d+\.\d{3}", x[3]) and x[4] == "0"
+    assert float(got[0][3].split("/")[4]) > 0  # a PNG takes time to be written
+
+
+def test_lifetime_and_size(serve, cached):
+    """The time to live is memcached's; what it cannot hold is not sent."""
+    m = cached()
+    s = serve(conf([m], more=PATIENT + "IIPMemcachedTTL 2s\n"), fresh=True)
+    assert s.get(tile(1)).status == 200
+    wait_stored(m, 1)
+    key = m.keys()[0]
+    assert m.get(key)
+    time.sleep(3.2)
+    assert m.ask("get " + key) == b"END\r\n"
+    n = m.stat("cmd_set")
+    big = s.get("/i/photo.tif/0,0,1200,1200/1200,/0/default.tif")
+    if big.status == 200 and len(big.body) > 1000000:
+        time.sleep(0.3)
+        assert m.stat("cmd_set") == n
+
+
+def test_never_stored(serve, cached):
+    """Errors, descriptions and redirects."""
+    m = cached()
+    s = serve(conf([m]), fresh=True)
+    refused(s.get("/i/b.tif/0,0,9,9/999999,/0/default.jpg"), 400)
+    refused(s.get("/i/none.tif/0,0,9,9/9,/0/default.jpg"), 404)
+    assert s.get("/i/b.tif/info.json").status == 200
+    time.sleep(0.3)
+    assert m.stat("cmd_set") == 0 and m.stat("cmd_get") == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.log("IIP0104")
+def test_changed_deleted_forbidden(serve, cached, folder, data, client):
+    """The file is looked at each time: memcached never answers for one that is another, gone or shut."""
+    m = cached()
+    shutil.copy(data + "/b.tif", folder + "/x.tif")
+    s = serve(conf([m], folder, client=client), fresh=True)
+    old = s.get(tile(1, "x.tif"))
+    assert old.status == 200
+    wait_stored(m, 1)
+    assert s.get(tile(1, "x.tif")).body == old.body
+    assert [x[2] for x in notes(s, 2)] == ["miss", "shared"]
+    os.rename(folder + "/x.tif", folder + "/y.tif")
+    refused(s.get(tile(1, "x.tif")), 404)
+    os.rename(folder + "/y.tif", folder + "/x.tif")
+    os.chmod(folder + "/x.tif", 0)
+    refused(s.get(tile(1, "x.tif")), 403)
+    os.chmod(folder + "/x.tif", 0o644)
+    from PIL import Image
+    im = Image.open(folder + "/x.tif").convert("RGB")
+    Image.eval(im, lambda v: 255 - v).save(folder + "/new.tif")
+    os.rename(folder + "/new.tif", folder + "/x.tif")
+    new = s.get(tile(1, "x.tif"))
+    assert new.status == 200 and new["ETag"] != old["ETag"]
+    a, b = old.pixels("RGB").astype(int), new.pixels("RGB").astype(int)
+    assert abs(a + b - 255).max() <= 1
+
+
+def test_foreign_values(serve, cached):
+    """Values that are not ours, or another key's, are a miss, and the answer is right."""
+    m = cached()
+    s = serve(conf([m]), fresh=True)
+    good = [s.get(tile(n)).body for n in range(9)]
+    wait_stored(m, 9)
+    time.sleep(0.2)
+    keys = m.keys()
+    assert len(keys) == 9
+    values = [m.get(k) for k in keys]
+    bad = [b"", b"x", b"HTTP/1.1 200 OK", values[1][:-1], values[2] + b"\0", values[4], b"\0" * 900000, values[7][:40] + b"\1" + values[7][41:],
+           values[8][:-8] + b"\0" * 8]
+    for k, v in zip(keys, bad):
+        m.set(k, v)
+    again = [s.get(tile(n)).body for n in range(9)]
+    assert again == good
+    assert [x[2] for x in notes(s, 18)[9:]] == ["miss"] * 9
+    for _ in range(100):  # they are mended
+        if [m.get(k) for k in keys] == values:
+            break
+        time.sleep(0.05)
+    assert [m.get(k) for k in keys] == values
+
+
+def test_secret(serve, configtest, cached, folder):
+    """Other secrets are other names and marks; servers elsewhere need one."""
+    m = cached()
+    path = os.path.join(folder, "secret")
+
+    def with_secret(text):
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o600)
+        return conf([m], more=PATIENT + "IIPMemcachedSecret %s\n" % path)
+
+    a = serve(with_secret("0123456789abcdef" * 6 + "\n"), fresh=True)
+    assert a.get(tile(1)).status == 200
+    wait_stored(m, 1)
+    b = serve(with_secret("0123456789abcdef" * 5 + "0123456789ABCDEE") + "\n", fresh=True)
+    assert b.get(tile(1)).status == 200
+    assert notes(b, 1)[0][2] == "miss"
+    for text in ("", "0123", "0123456789abcdef" * 7, "x" * 96, "0123456789abcdef" * 5 + "0123456789abcde "):
+        rc, out = configtest(with_secret(text))
+        assert rc != 0 and "IIP0020" in out and "hex digits" in out, (text, out)
+    os.unlink(path)
+    rc, out = configtest(conf([m], more="IIPMemcachedSecret %s\n" % path))
+    assert rc != 0 and "IIP0020" in out
+    with open(path, "w") as f:
+        f.write("0" * 96)
+    os.chmod(path, 0o644)
+    rc, out = configtest(conf([m], more="IIPMemcachedSecret %s\n" % path))
+    assert rc == 0 and "open to everybody" in out
+    for server, good in (("127.0.0.1", 1), ("127.8.9.1:5", 1), ("[::1]:9", 1), ("localhost", 1), ("192.0.2.1:11211", 0), ("[2001:db8::1]", 0)):
+        rc, out = configtest("IIPMemcached %s\n" % server)
+        assert (rc == 0) == bool(good), (server, out)
+        assert good or "IIPMemcachedSecret" in out
+
+
+@pytest.mark.any_mpm
+@pytest.mark.parametrize("client", CLIENTS)
+def test_killed_and_back(serve, cached, client):
+    m = cached()
+    s = serve(conf([m], client=client), fresh=True)
+    good = [s.get(tile(n)).body for n in range(5)]
+    wait_stored(m, 5)
+    m.kill()
+    t0 = time.time()
+    assert [s.get(tile(n)).body for n in range(5)] == good
+    assert time.time() - t0 < 5  # of the patient deadline nothing was waited for
+    m.start()
+    until = time.time() + 30
+    while notes(s, 1)[-1][2] != "shared":  # it is tried again after 5 s
+        assert time.time() < until
+        assert s.get(tile(1)).body == good[1]
+        time.sleep(0.3)
+
+
+@pytest.mark.any_mpm
+@pytest.mark.parametrize("client", CLIENTS)
+def test_stopped(serve, cached, client):
+    """A server that hangs costs the deadline once, then nothing; when it goes on, all is as before."""
+    m = cached()
+    s = serve(conf([m], more="IIPMemcachedDeadline 1500ms\n", client=client), fresh=True)
+    good = [s.get(tile(n)).body for n in range(5)]
+    wait_stored(m, 5)
+    os.kill(m.proc.pid, signal.SIGSTOP)
+    took = []
+    for n in list(range(5)) * 4:
+        t0 = time.time()
+        assert s.get(tile(n)).body == good[n]
+        took.append(time.time() - t0)
+    assert took[0] > 0.4 and sum(t > 0.4 for t in took[1:]) == 0, took
+    os.kill(m.proc.pid, signal.SIGCONT)
+    until = time.time() + 30
+    while notes(s, 1)[-1][2] != "shared":
+        assert time.time() < until
+        assert s.get(tile(1)).body == good[1]
+        time.sleep(0.3)
+
+
+def test_stopped_while_many_ask(serve, cached):
+    """Those who wait together wait once."""
+    m = cached()
+    s = serve(conf([m], more="IIPMemcachedDeadline 1s\n"), fresh=True)
+    good = {n: s.get(tile(n)).body for n in range(16)}
+    wait_stored(m, 16)
+    os.kill(m.proc.pid, signal.SIGSTOP)
+    t0 = time.time()
+    for n, body in zip(range(16), httpd.parallel(8, lambda n: s.get(tile(n)).body, range(16))):
+        assert body == good[n]
+    assert time.time() - t0 < 4
+    t0 = time.time()
+    s.graceful()  # and a child whose thread is held ends
+    time.sleep(0.5)
+    assert s.get(tile(1)).body == good[1]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_fleet_loses_one(serve, cached, client):
+    """Of three servers one dies: what the others hold is still found."""
+    fleet = [cached() for _ in range(3)]
+    s = serve(conf(fleet, client=client), fresh=True)
+    good = [s.get(tile(n)).body for n in range(45)]
+    for _ in range(100):
+        counts = [m.stat("curr_items") for m in fleet]
+        if sum(counts) == 45:
+            break
+        time.sleep(0.05)
+    assert sum(counts) == 45 and min(counts) >= 4, counts
+    assert [s.get(tile(n)).body for n in range(45)] == good
+    assert [x[2] for x in notes(s, 90)[45:]] == ["shared"] * 45
+    fleet[1].kill()
+    assert [s.get(tile(n)).body for n in range(45)] == good
+    found = [x[2] for x in notes(s, 135)[90:]].count("shared")
+    assert found >= counts[0] + counts[2] - 2, (found, counts)
+    time.sleep(0.5)
+    assert [s.get(tile(n)).body for n in range(45)] == good  # the lost ones lie with the others now
+    assert [x[2] for x in notes(s, 180)[135:]].count("shared") >= 40
+
+
+class Liar(threading.Thread):
+    """Listens like memcached and says what it likes."""
+
+    def __init__(self, answer):
+        super().__init__(daemon=True)
+        self.answer = answer
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.open = []
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = self.sock.accept()
+                self.open.append(c)
+                threading.Thread(target=self.talk, args=(c,), daemon=True).start()
+
+    def talk(self, c):
+        with contextlib.suppress(OSError):
+            while c.recv(1 << 20):
+                if self.answer is None:
+                    c.close()
+                    return
+                c.sendall(self.answer)
+
+    def kill(self):
+        self.sock.close()
+        for c in self.open:
+            c.close()
+
+
+LIES = {
+    "silent": b"",
+    "hangs up": None,
+    "garbage": b"\xff\x00\x81 garbage\r\n" * 20,
+    "not a line": b"x" * 100000,
+    "length": b"VALUE iip1:0 0 99999999999999999999\r\nx\r\nEND\r\n",
+    "negative": b"VALUE iip1:0 0 -5\r\nx\r\nEND\r\n",
+    "too short": b"VALUE iip1:0 0 500\r\nx\r\nEND\r\n",
+    "foreign": b"VALUE iip1:0 0 5\r\nhello\r\nEND\r\n",
+    "error": b"SERVER_ERROR out of memory\r\n",
+    "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+@pytest.mark.parametrize("client", CLIENTS)
+def test_false_memcached(serve, cached, client, lie):
+    """Whatever the other side says, the answers are right and come soon."""
+    liar = Liar(LIES[lie])
+    plain = serve(location())
+    good = [plain.get(tile(n)).body for n in range(6)]
+    s = serve(conf([liar], more="IIPMemcachedDeadline 200ms\n", client=client), fresh=True)
+    t0 = time.time()
+    for _ in range(3):
+        assert [s.get(tile(n)).body for n in range(6)] == good
+    assert time.time() - t0 < 8
+    assert "shared" not in [x[2] for x in notes(s, 18)]
+    liar.kill()
+
+
+def test_debug_line(serve):
+    s = serve(location(), fresh=True, loglevel="warn iip:debug")
+    assert s.get(tile(3)).status == 200
+    line = next(x for x in s.logtext().splitlines() if "IIP0001" in x)
+    assert re.search(r"GET /i/b\.tif/\S+: 200, b\.tif, ok, cache miss, level 0, "
+                     r"open/read/decode/process/encode [\d.]+/[\d.]+/[\d.]+/[\d.]+/[\d.]+ ms, \d+ bytes held", line), line
