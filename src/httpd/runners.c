@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <ap_listen.h>
 #include <mpm_common.h>
 #include <unixd.h>
@@ -89,6 +90,7 @@ __attribute__((noreturn)) static void be_runner(const runner *one, int hold_back
     close_fd(&shared.lifeline[1]);
     close_fd(&shared.wake[1]);
     ap_close_listeners();
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* passwords of jobs would be in it */
     if (hold_back)
         sleep(1);
     if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS || ap_run_drop_privileges(p, shared.server) != OK)
