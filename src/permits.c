@@ -101,8 +101,48 @@ void iip_permits_leave(iip_permits *p, int number)
     give(&p->permit[number]);
 }
 
+iip_status iip_claim_take(iip_permits *p, const iip_budget *b, int *claim, iip_error *e)
+{
+    int64_t before = 0;
+    uint64_t own;
+    int at = 0;
+
+    *claim = -1;
+    if (!p || b->per_client <= 0)
+        return IIP_OK;
+    while (at < IIP_CLAIMS_MOST && !take(&p->claim[at].pid, (int32_t)getpid()))
+        at++;
+    if (at == IIP_CLAIMS_MOST)
+        return IIP_OK;
+    own = __atomic_add_fetch(&p->arrivals, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->claim[at].client, b->client, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->claim[at].ticket, own, __ATOMIC_RELEASE);
+    for (int i = 0; i < IIP_CLAIMS_MOST; i++) {
+        const uint64_t ticket = __atomic_load_n(&p->claim[i].ticket, __ATOMIC_ACQUIRE);
+
+        before += ticket != 0 && ticket < own && __atomic_load_n(&p->claim[i].client, __ATOMIC_RELAXED) == b->client;
+    }
+    if (before < b->per_client) {
+        *claim = at;
+        return IIP_OK;
+    }
+    iip_claim_drop(p, at);
+    return iip_fail(e, IIP_E_CLIENT, 0, "%d requests of this address decode", (int)before);
+}
+
+void iip_claim_drop(iip_permits *p, int claim)
+{
+    if (claim < 0)
+        return;
+    __atomic_store_n(&p->claim[claim].ticket, 0, __ATOMIC_RELAXED);
+    give(&p->claim[claim].pid);
+}
+
 void iip_permits_free(iip_permits *p, int32_t pid)
 {
+    for (int i = 0; i < IIP_CLAIMS_MOST; i++)
+        if (__atomic_load_n(&p->claim[i].pid, __ATOMIC_RELAXED) == pid)
+            iip_claim_drop(p, i);
     for (int i = 0; i < IIP_PERMITS_MOST; i++) {
         if (__atomic_load_n(&p->line[i].pid, __ATOMIC_RELAXED) == pid)
             step_out(p, i);

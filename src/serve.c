@@ -482,7 +482,7 @@ static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
     iip_gate *gate = &j->sv->gate;
-    int permit = -1;
+    int permit = -1, claim;
     iip_status rv = pass_through(j, enc, &k, e);
 
     j->b->came = IIP_CAME_RAW;
@@ -491,11 +491,13 @@ static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
         k.len = 0;
         j->b->came = IIP_CAME_MISS;
         j->large = !is_small(j);
-        rv = j->large ? iip_gate_enter_large(gate, j->b, 0, &permit, e) : iip_gate_enter(gate, j->b, 1, e);
+        if ((rv = iip_claim_take(gate->permits, j->b, &claim, e)) == IIP_OK)
+            rv = j->large ? iip_gate_enter_large(gate, j->b, 0, &permit, e) : iip_gate_enter(gate, j->b, 1, e);
         if (rv == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
             iip_gate_leave_large(gate, permit);
         }
+        iip_claim_drop(gate->permits, claim);
     }
     if (rv == IIP_OK)
         return buffer_blob(&k, enc->mime, out, e);
@@ -576,13 +578,19 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
 {
     iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0, 1};
     polite_sink polite = {{polite_write}, k, &sv->gate, b, 1, -1};
-    iip_status rv = iip_gate_enter_large(&sv->gate, b, 0, &polite.permit, e);
+    int claim;
+    iip_status rv = iip_claim_take(sv->gate.permits, b, &claim, e);
 
     if (rv != IIP_OK)
         return rv;
+    if ((rv = iip_gate_enter_large(&sv->gate, b, 0, &polite.permit, e)) != IIP_OK) {
+        iip_claim_drop(sv->gate.permits, claim);
+        return rv;
+    }
     b->came = IIP_CAME_MISS;
     rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
     if (polite.inside)
         iip_gate_leave_large(&sv->gate, polite.permit);
+    iip_claim_drop(sv->gate.permits, claim);
     return rv;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <apr_shm.h>
+#include <apr_siphash.h>
 #include <apr_strings.h>
 
 APLOG_USE_MODULE(iip);
@@ -30,7 +31,8 @@ typedef struct {
 typedef struct {
     iipd_figures figures;
     iip_permits permits;
-    uint64_t past[COUNTERS]; /* of children that are gone */
+    unsigned char seed[APR_SIPHASH_KSIZE]; /* of client addresses */
+    uint64_t past[COUNTERS];               /* of children that are gone */
     slot slots[SLOTS];
 } table;
 
@@ -98,6 +100,7 @@ int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
         memset(found, 0, sizeof(table));
         ((table *)found)->figures.since = apr_time_now();
         iip_permits_init(&((table *)found)->permits, 0);
+        apr_generate_random_bytes(((table *)found)->seed, APR_SIPHASH_KSIZE);
         apr_pool_userdata_set(found, key, apr_pool_cleanup_null, s->process->pool);
     }
     shared = found;
@@ -151,6 +154,11 @@ void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generati
 {
     if (shared && state == MPM_CHILD_EXITED)
         iip_permits_free(&shared->permits, (int32_t)pid);
+}
+
+uint64_t iipd_client(const char *address)
+{
+    return shared ? apr_siphash24(address, strlen(address), shared->seed) : 0;
 }
 
 /* ---- counting ---- */

@@ -88,6 +88,23 @@ def test_killed_with_a_permit(serve):
     assert s.get(large(9, 2500)).status == 200
 
 
+@pytest.mark.slow
+def test_per_client(serve):
+    """One address has so many places, over all children; others are not concerned, and what is cached is free."""
+    trusted = "RemoteIPHeader X-Client\nRemoteIPTrustedProxy 127.0.0.1\n"
+    s = serve(trusted + CONF.replace("IIPTimeout 60s", "IIPTimeout 60s\nIIPMaxPerClient 2"), fresh=True, children=2, threads=16,
+              modules=("remoteip",))
+    warm = s.get(small(1)).body
+    answers = httpd.parallel(9, lambda i: s.get(large(i, 4000), {"X-Client": "192.0.2.%d" % (1 if i < 6 else i)}), range(9))
+    mine, others = answers[:6], answers[6:]
+    assert [r.status for r in others] == [200] * 3
+    assert 2 <= sum(r.status == 200 for r in mine) < 6
+    for r in mine:
+        if r.status != 200:
+            refused(r, 429, "client")
+    assert s.get(small(1)).body == warm and s.get(large(99, 2500)).status == 200
+
+
 @pytest.mark.log("IIP0112")
 @pytest.mark.slow
 def test_line_is_full(serve):

@@ -195,6 +195,33 @@ static void test_lost_child(void **state)
     iip_permits_leave(&s->permits, number);
 }
 
+static void test_claims(void **state)
+{
+    iip_budget b = {.limit = 1, .client = 7, .per_client = 2}, other = {.limit = 1, .client = 8, .per_client = 1};
+    iip_error e;
+    int a, c, d, none;
+    pid_t child;
+
+    assert_int_equal(iip_claim_take(&s->permits, &b, &a, &e), IIP_OK);
+    assert_int_equal(iip_claim_take(&s->permits, &b, &c, &e), IIP_OK);
+    assert_int_equal(iip_claim_take(&s->permits, &b, &none, &e), IIP_E_CLIENT);
+    assert_int_equal(none, -1);
+    assert_int_equal(iip_claim_take(&s->permits, &other, &d, &e), IIP_OK);
+    iip_claim_drop(&s->permits, a);
+    if ((child = fork()) == 0)
+        _exit(iip_claim_take(&s->permits, &b, &a, &e) != IIP_OK); /* and dies with it */
+    waitpid(child, &none, 0);
+    assert_int_equal(none, 0);
+    assert_int_equal(iip_claim_take(&s->permits, &b, &a, &e), IIP_E_CLIENT);
+    iip_permits_free(&s->permits, (int32_t)child);
+    assert_int_equal(iip_claim_take(&s->permits, &b, &a, &e), IIP_OK);
+    b.per_client = 0; /* off */
+    assert_int_equal(iip_claim_take(&s->permits, &b, &none, &e), IIP_OK);
+    assert_int_equal(none, -1);
+    assert_int_equal(iip_claim_take(NULL, &other, &none, &e), IIP_OK);
+    iip_claim_drop(NULL, none);
+}
+
 /* A gate without permits, and one whose places are taken: the permit is given back. */
 static void test_gate(void **state)
 {
@@ -227,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_order_of_arrival, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_child, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gate, setup, teardown),
     };
 
