@@ -39,6 +39,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(iipd_add_decoders, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_shared_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(iipd_shared_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_shared_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_job_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_child_init, NULL, NULL, APR_HOOK_MIDDLE);

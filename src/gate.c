@@ -12,6 +12,7 @@ void iip_gate_init(iip_gate *g, int places, int line)
     g->places = places > 0 ? places : cores > 0 ? (int)cores : 1;
     g->line = line >= 0 ? line : 4 * g->places;
     g->busy = g->waiting = 0;
+    g->permits = NULL;
     pthread_mutex_init(&g->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -66,4 +67,25 @@ void iip_gate_leave(iip_gate *g)
     __atomic_fetch_sub(&g->busy, 1, __ATOMIC_RELAXED);
     pthread_cond_signal(&g->freed);
     pthread_mutex_unlock(&g->lock);
+}
+
+iip_status iip_gate_enter_large(iip_gate *g, const iip_budget *b, int sure, int *permit, iip_error *e)
+{
+    iip_status rv;
+
+    *permit = -1;
+    if (g->permits && (*permit = iip_permits_enter(g->permits, g->line, sure, b, e)) < 0)
+        return e->status;
+    /* Who waited there is not sent away here */
+    rv = iip_gate_enter(g, b, sure || *permit >= 0, e);
+    if (rv != IIP_OK && *permit >= 0)
+        iip_permits_leave(g->permits, *permit);
+    return rv;
+}
+
+void iip_gate_leave_large(iip_gate *g, int permit)
+{
+    iip_gate_leave(g);
+    if (permit >= 0)
+        iip_permits_leave(g->permits, permit);
 }

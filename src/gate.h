@@ -2,13 +2,14 @@
  * Places for cold work in a child: some requests decode, some wait, the rest is refused at once (IIPMaxDecodes). */
 #ifndef IIP_GATE_H
 #define IIP_GATE_H
-#include "raster/raster.h"
+#include "permits.h"
 #include <pthread.h>
 
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t freed;
     int places, line, busy, waiting;
+    iip_permits *permits; /* of the machine, for large work; NULL: there are none */
 } iip_gate;
 
 /* places, line: as configured; -1 = cores, four times the places. */
@@ -18,6 +19,10 @@ void iip_gate_destroy(iip_gate *g);
  * whatever the length of the line. */
 iip_status iip_gate_enter(iip_gate *g, const iip_budget *b, int sure, iip_error *e);
 void iip_gate_leave(iip_gate *g);
+/* The same for large work: behind the line for one of the machine's permits (*permit; -1: there are none), which has
+ * the length of the child's own. */
+iip_status iip_gate_enter_large(iip_gate *g, const iip_budget *b, int sure, int *permit, iip_error *e);
+void iip_gate_leave_large(iip_gate *g, int permit);
 /* Requests with a place, and waiting for one; no lock. */
 void iip_gate_read(iip_gate *g, int *busy, int *waiting);
 #endif

@@ -28,6 +28,7 @@ typedef struct {
     apr_pool_t *pool;
     const char *line; /* of length len; NULL where the answer is not kept */
     size_t len;
+    int large; /* yields to small work (spec/performance.md 3.5) */
 } iip_job;
 
 /* The picture's cells, for reading `part` of a level. */

@@ -11,6 +11,7 @@
 #include "image_job.h"
 #include "codec/jp2.h"
 #include <math.h>
+#include <sched.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,11 @@ iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, co
     sv->l2 = iip_l2_create(set->memcached_client ? iip_l2_libmemcached : &iip_l2_apr, set->memcached,
                            set->memcached_ttl, set->memcached_deadline, secret);
     return sv->l2 ? IIP_OK : iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for the lane to memcached");
+}
+
+void iip_server_permits(iip_server_t *sv, iip_permits *permits)
+{
+    sv->gate.permits = permits;
 }
 
 void iip_server_destroy(iip_server_t *sv)
@@ -368,6 +374,8 @@ static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids,
         t1 = apr_time_now();
         b->spent.encode += t1 - t0;
         done += strip.h;
+        if (j->large)
+            sched_yield(); /* small work first */
         /* More than half is done: worth finishing for those who ask next (spec/security.md section 8). */
         if (rv == IIP_OK && done * 2 > top->shape.h)
             b->gone = NULL;
@@ -483,6 +491,8 @@ static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
+    iip_gate *gate = &j->sv->gate;
+    int permit = -1, claim;
     iip_status rv = pass_through(j, enc, &k, e);
 
     j->b->came = IIP_CAME_RAW;
@@ -490,10 +500,14 @@ static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
         *e = (iip_error){0}; /* why not does not matter: it is decoded */
         k.len = 0;
         j->b->came = IIP_CAME_MISS;
-        if ((rv = iip_gate_enter(&j->sv->gate, j->b, is_small(j), e)) == IIP_OK) {
+        j->large = !is_small(j);
+        if ((rv = iip_claim_take(gate->permits, j->b, &claim, e)) == IIP_OK)
+            rv = j->large ? iip_gate_enter_large(gate, j->b, 0, &permit, e) : iip_gate_enter(gate, j->b, 1, e);
+        if (rv == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
-            iip_gate_leave(&j->sv->gate);
+            iip_gate_leave_large(gate, permit);
         }
+        iip_claim_drop(gate->permits, claim);
     }
     if (rv == IIP_OK)
         return buffer_blob(&k, enc->mime, out, e);
@@ -529,7 +543,7 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
                            iip_source_t *s, const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_blob **out,
                            iip_error *e)
 {
-    iip_job j = {sv, rq, info, s, lim, b, p, line, len};
+    iip_job j = {sv, rq, info, s, lim, b, p, line, len, 0};
     const void *key = output_key(s, line, len, p);
 
     b->came = IIP_CAME_HIT;
@@ -547,7 +561,7 @@ typedef struct {
     iip_sink sink, *to;
     iip_gate *gate;
     iip_budget *b;
-    int inside; /* holds a place */
+    int inside, permit; /* holds a place, and this permit */
 } polite_sink;
 
 static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
@@ -556,7 +570,7 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
     apr_time_t t0 = apr_time_now();
     iip_status rv;
 
-    iip_gate_leave(k->gate);
+    iip_gate_leave_large(k->gate, k->permit);
     k->inside = 0;
     rv = k->to->write(k->to, p, n, e);
     t0 = apr_time_now() - t0;
@@ -564,7 +578,7 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
         k->b->until += t0;
     k->b->spent.send += t0;
     k->b->spent.encode -= t0; /* it is called from there */
-    if (rv == IIP_OK && (rv = iip_gate_enter(k->gate, k->b, 1, e)) == IIP_OK)
+    if (rv == IIP_OK && (rv = iip_gate_enter_large(k->gate, k->b, 1, &k->permit, e)) == IIP_OK)
         k->inside = 1;
     return rv;
 }
@@ -572,15 +586,21 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
 iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e)
 {
-    iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0};
-    polite_sink polite = {{polite_write}, k, &sv->gate, b, 1};
-    iip_status rv = iip_gate_enter(&sv->gate, b, 0, e);
+    iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0, 1};
+    polite_sink polite = {{polite_write}, k, &sv->gate, b, 1, -1};
+    int claim;
+    iip_status rv = iip_claim_take(sv->gate.permits, b, &claim, e);
 
     if (rv != IIP_OK)
         return rv;
+    if ((rv = iip_gate_enter_large(&sv->gate, b, 0, &polite.permit, e)) != IIP_OK) {
+        iip_claim_drop(sv->gate.permits, claim);
+        return rv;
+    }
     b->came = IIP_CAME_MISS;
     rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
     if (polite.inside)
-        iip_gate_leave(&sv->gate);
+        iip_gate_leave_large(&sv->gate, polite.permit);
+    iip_claim_drop(sv->gate.permits, claim);
     return rv;
 }

@@ -5,6 +5,7 @@
 #include "raster/raster.h"
 #include "cache/cache.h"
 #include "cache/l2.h"
+#include "permits.h"
 
 typedef struct iip_server iip_server_t; /* per child: caches, readers, gate, counters */
 struct jpip_indexes;
@@ -16,6 +17,8 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p);
  * request. IIP_E_MEMORY: it does without. */
 iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, const unsigned char *secret,
                             iip_error *e);
+/* Large work shares these with other processes. Once, before the first request. */
+void iip_server_permits(iip_server_t *sv, iip_permits *permits);
 /* No other thread is left: tests, tool, threaded MPMs. Frees all that malloc gave. */
 void iip_server_destroy(iip_server_t *sv);
 /* Its packet indexes (jpip/index.h). */

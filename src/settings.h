@@ -121,6 +121,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \
     X(IIPMaxMemory, max_memory, NUMBER, D, "256M", N, "bytes", "memory one request may hold")                          \
     X(IIPTimeout, timeout, TIME, D, "30s", N, "time", "computing time of one request")                                 \
+    X(IIPMaxPerClient, max_per_client, NUMBER, D, "0", N, "n",                                                         \
+      "requests of one address that decode at once, over all children; more get 429; 0 = no limit")                    \
     X(IIPThumbRoot, thumb_root, ROOT, L, "", N, "path [follow] [absolute]",                                            \
       "folder of the pictures of `thumb-handler`, which answers nothing without it")                                   \
     X(IIPThumbKey, thumb_keys, KEYS, D, "", N, "path",                                                                 \

@@ -249,10 +249,11 @@ static int fits(const iip_cache_t *c, size_t cost)
     return cost <= c->budget && (cost == 1 || cost <= c->budget / 8);
 }
 
-/* These say nothing about what others would meet: a client left, a clock ran out, a file came too early. */
+/* These say nothing about what others would meet: a client left or has too much, a clock ran out, a file came too
+ * early. */
 static int own_reason(iip_status rv)
 {
-    return rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT || rv == IIP_E_CHANGED;
+    return rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT || rv == IIP_E_CHANGED || rv == IIP_E_CLIENT;
 }
 
 /* Ends the caller's fill of x. */

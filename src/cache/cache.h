@@ -31,9 +31,9 @@ void iip_cache_clear(iip_cache_t *c);
 typedef iip_status iip_fill_fn(void *ctx, iip_blob **out, iip_error *e);
 /* Returns a held blob. On a miss exactly one caller runs fill, without any lock; equal callers wait for it until
  * `until` (IIP_E_TIMEOUT; 0 = for ever). A failed fill fails all its waiters with the same error and stores nothing. A
- * waiter whose filler gave up for a reason of its own (IIP_E_ABORTED, IIP_E_TIMEOUT, IIP_E_CHANGED) becomes the filler.
- * Values larger than 1/8 of the budget are returned but not kept. fill must not ask the same cache for a key that could
- * wait on this one (levels are ordered: output > cell > info). */
+ * waiter whose filler gave up for a reason of its own (IIP_E_ABORTED, IIP_E_TIMEOUT, IIP_E_CHANGED, IIP_E_CLIENT)
+ * becomes the filler. Values larger than 1/8 of the budget are returned but not kept. fill must not ask the same cache
+ * for a key that could wait on this one (levels are ordered: output > cell > info). */
 iip_status iip_cache_get(iip_cache_t *c, const void *key, size_t klen, apr_time_t until, iip_fill_fn *fill, void *ctx,
                          iip_blob **out, iip_error *e);
 iip_blob *iip_cache_peek(iip_cache_t *c, const void *key, size_t klen); /* held hit or NULL, never waits for a filler */

@@ -91,6 +91,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "IIP0003: no memory for the caches, all pictures are refused");
         return;
     }
+    iip_server_permits(server, iipd_shared_permits());
     if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
         ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
     open_roots(iipd_roots(), s);

@@ -61,6 +61,9 @@ static iip_budget *budget(iipd_request *q)
     b->gone = gone;
     b->gone_ctx = w;
     b->spent.open = now - q->began;
+    b->per_client = q->set.max_per_client;
+    if (b->per_client)
+        b->client = iipd_client(r->useragent_ip);
     q->b = b;
     return b;
 }

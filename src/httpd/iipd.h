@@ -10,6 +10,7 @@
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <ap_mpm.h>
 #include "protocol/protocol.h"
 #include "serve.h"
 
@@ -164,6 +165,10 @@ typedef struct {
 } iipd_figures;
 int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s);
+iip_permits *iipd_shared_permits(void); /* NULL: there is no shared memory */
+void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int number, mpm_child_status state);
+/* A client address as a number; nobody outside knows which. */
+uint64_t iipd_client(const char *address);
 /* After a request of ours: rc is OK, or what httpd is to answer. */
 void iipd_count(const iipd_request *q, iip_server_t *sv, int rc);
 /* All figures of the machine: counted here, the stores' of all children ever (what is held and under way: of those that

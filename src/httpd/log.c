@@ -61,7 +61,7 @@ static char *put_ms(char *to, apr_interval_time_t us)
 }
 
 #define MS_ROOM (5 * 26)
-static char *times(const iip_times *t, char *text)
+static char *stage_times(const iip_times *t, char *text)
 {
     const apr_interval_time_t all[] = {t->open, t->read, t->decode, t->process, t->encode};
     char *at = text;
@@ -86,7 +86,7 @@ void iipd_note_request(const iipd_request *q)
         return;
     if (q->b->came)
         apr_table_setn(notes, "iip-cache", iipd_came_names[q->b->came]);
-    apr_table_setn(notes, "iip-ms", times(&q->b->spent, apr_palloc(q->r->pool, MS_ROOM)));
+    apr_table_setn(notes, "iip-ms", stage_times(&q->b->spent, apr_palloc(q->r->pool, MS_ROOM)));
     if (q->want == IIP_WANT_IMAGE)
         apr_table_setn(notes, "iip-level", apr_itoa(q->r->pool, q->rq.level));
 }
@@ -107,8 +107,8 @@ void iipd_log_request(const iipd_request *q)
         " bytes held",
         r->method, ap_escape_logitem(r->pool, r->unparsed_uri ? r->unparsed_uri : r->uri), r->status,
         q->file ? ap_escape_logitem(r->pool, q->file) : "no file", iip_status_name(q->e.status),
-        q->b && q->b->came ? iipd_came_names[q->b->came] : "-", q->rq.level, q->b ? times(&q->b->spent, text) : "-",
-        q->b ? q->b->peak : 0);
+        q->b && q->b->came ? iipd_came_names[q->b->came] : "-", q->rq.level,
+        q->b ? stage_times(&q->b->spent, text) : "-", q->b ? q->b->peak : 0);
 }
 
 void iipd_log_link(const iipd_request *q, const char *link, const iip_error *e)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <apr_shm.h>
+#include <apr_siphash.h>
 #include <apr_strings.h>
 
 APLOG_USE_MODULE(iip);
@@ -29,7 +30,9 @@ typedef struct {
 
 typedef struct {
     iipd_figures figures;
-    uint64_t past[COUNTERS]; /* of children that are gone */
+    iip_permits permits;
+    unsigned char seed[APR_SIPHASH_KSIZE]; /* of client addresses */
+    uint64_t past[COUNTERS];               /* of children that are gone */
     slot slots[SLOTS];
 } table;
 
@@ -96,6 +99,8 @@ int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
         found = apr_shm_baseaddr_get(shm);
         memset(found, 0, sizeof(table));
         ((table *)found)->figures.since = apr_time_now();
+        iip_permits_init(&((table *)found)->permits, 0);
+        apr_generate_random_bytes(((table *)found)->seed, APR_SIPHASH_KSIZE);
         apr_pool_userdata_set(found, key, apr_pool_cleanup_null, s->process->pool);
     }
     shared = found;
@@ -137,6 +142,23 @@ void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s)
         add(&shared->past[i], __atomic_exchange_n(&own->counter[i], 0, __ATOMIC_RELAXED));
     for (int i = 0; i < MOMENTS; i++)
         __atomic_store_n(&own->moment[i], 0, __ATOMIC_RELAXED);
+}
+
+iip_permits *iipd_shared_permits(void)
+{
+    return shared ? &shared->permits : NULL;
+}
+
+/* In the parent: what a child that died had. */
+void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int number, mpm_child_status state)
+{
+    if (shared && state == MPM_CHILD_EXITED)
+        iip_permits_free(&shared->permits, (int32_t)pid);
+}
+
+uint64_t iipd_client(const char *address)
+{
+    return shared ? apr_siphash24(address, strlen(address), shared->seed) : 0;
 }
 
 /* ---- counting ---- */

@@ -16,6 +16,7 @@ typedef struct {
     iipd_figures f;
     iip_server_stats s;
     int children, pid[MOST_CHILDREN];
+    int large, line;    /* permits in use, requests in line for one */
     double memory, cpu; /* bytes, seconds; of the children that live */
 } state;
 
@@ -80,6 +81,8 @@ static void look(state *st)
 {
     memset(st, 0, sizeof *st);
     st->children = iipd_shared_read(&st->f, &st->s, st->pid, MOST_CHILDREN);
+    if (iipd_shared_permits())
+        iip_permits_read(iipd_shared_permits(), &st->large, &st->line);
     weigh(st);
 }
 
@@ -163,6 +166,8 @@ static void walk(page *p, const state *st)
     w->value(p, "memcached_shut", NULL, NULL, GAUGE, "servers left alone, over all children", (double)l->shut);
     w->value(p, "decoding", NULL, NULL, GAUGE, "requests with a place to decode", st->s.decoding);
     w->value(p, "waiting", NULL, NULL, GAUGE, "requests that wait for one", st->s.waiting);
+    w->value(p, "large", NULL, NULL, GAUGE, "large requests at work, on the whole machine", st->large);
+    w->value(p, "large_waiting", NULL, NULL, GAUGE, "large requests in line", st->line);
     w->value(p, "children", NULL, NULL, GAUGE, "processes", st->children);
     w->value(p, "resident_bytes", NULL, NULL, GAUGE, "memory of the processes", st->memory);
     w->value(p, "cpu_seconds", NULL, NULL, GAUGE, "computing time of the processes that live", st->cpu);

@@ -29,6 +29,8 @@ typedef struct {
     iip_times spent;
     iip_came came;
     size_t limit, used, peak; /* bytes */
+    uint64_t client;          /* who asks: a hash of the address */
+    int64_t per_client;       /* how many of those may decode at once, 0 = no limit */
     apr_time_t until;         /* deadline of the computation, 0 = none */
     int (*gone)(void *ctx);   /* may be NULL */
     void *gone_ctx;

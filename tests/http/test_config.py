@@ -52,6 +52,7 @@ BAD = {
     "IIPMaxArea": ["", "-1", "x", "5 5", "99999999999999999999"],
     "IIPMaxPixels": ["", "-1", "x"],
     "IIPMaxMemory": ["", "-1", "x", "5X"],
+    "IIPMaxPerClient": ["", "-1", "x", "1 2"],
     "IIPStatus": ["", "maybe"],
     "IIPTimeout": ["", "-1", "x", "5y", "99999999999999999999s"],
     "IIPMaxDecodes": ["", "0", "-1", "x", "1 x", "1 2 3"],
