@@ -7,7 +7,8 @@
  *   cells   = decoded tiles                   cache "cell",   filled inside the pipeline (cache/cells.c)
  *   aids    = colours, histogram, watermark   caches of their own, filled before the pipeline (aids.c)
  *
- * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key. */
+ * Keys are the source's identity and the request's line, so whatever changes the bytes changes the key.
+ * Longer than other files, since the path of an answer is to be read in one place. */
 #include "image_job.h"
 #include "codec/jp2.h"
 #include <math.h>
