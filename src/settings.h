@@ -167,7 +167,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(JPIPSessions, jpip_sessions, TEXT, S, "", N, "provider[:args]",                                                  \
       "where JPIP channels are kept, as in SSLSessionCache: shmcb, redis or memcache; default: 16 MB of shared "       \
       "memory, `shmcb:jpip-sessions(16777216)` below httpd's runtime directory")                                       \
-    X(IIPStateDir, state_dir, TEXT, S, "", N, "path",                                                                  \
+    X(IIPStateDir, state_dir, TEXT, S, "", N, "folder",                                                                \
       "folder for what outlives a child: packet indexes of JPEG 2000 files; made at the start, default `iip` in "      \
       "httpd's runtime directory")                                                                                     \
     X(JPIPIndexAge, jpip_index_age, TIME, S, "30d", N, "time",                                                         \

@@ -166,7 +166,7 @@ const char *iipd_set(cmd_parms *cmd, void *dir, int argc, char *const argv[])
     }
     if (!bad)
         bad = job_setting_check(d->name, argc, (const char *const *)argv, cmd->pool);
-    if (!bad && !strcmp(d->args, "path"))
+    if (!bad && !strcmp(d->args, "path")) /* a "folder" is relative to another one, who uses it says to which */
         path = ap_server_root_relative(cmd->pool, argv[0]);
     if (!bad)
         bad = iip_setting_set(conf, d, argc, path ? &path : (const char *const *)argv, htaccess, cmd->pool);

@@ -585,6 +585,8 @@ static int find_in(job_spool *s, job_folder f, const char *id, id_search *q)
 {
     struct stat st;
 
+    if (!job_id_good(id))
+        return 0;
     *q = (id_search){.id = id};
     if (f != JOB_IN_DONE && f != JOB_IN_DEAD)
         return each(s, f, is_it, q) == 0 && q->found;

@@ -111,9 +111,9 @@ def is_result(data):
     return abs(r - 10) < 12 and abs(g - 120) < 12 and abs(b - 200) < 12
 
 
-def test_seed(serve, folder, peer):
+def test_seed(folder, serve, peer):
     """Both examples of the old document, for peers of ours: ftp, and a form."""
-    jobs = Jobs(serve, folder, LOOPBACK)
+    jobs = Jobs(folder, serve, LOOPBACK)
     peer.files["wikipedia/en/7/70/Ex.png"] = picture(600, 500)
     os.makedirs(jobs.path("ftp/wikipedia"))
     with peers.ftp(jobs.path("ftp")) as port:
@@ -143,8 +143,8 @@ def test_seed(serve, folder, peer):
         assert is_result(form["image_file"][2]) == (i == 1)
 
 
-def test_put_and_statuses(serve, folder, peer):
-    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobStrictStatus On")
+def test_put_and_statuses(folder, serve, peer):
+    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobStrictStatus On")
     peer.files["a.jpg"] = picture(400, 400, "JPEG")
     r = jobs.post(peer.url + "/a.jpg", peer.url + "/put/a.webp", {"method": "put"})
     assert r.status == 202
@@ -158,8 +158,8 @@ def test_put_and_statuses(serve, folder, peer):
     assert jobs.ask("GET", "/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV").status == 404
 
 
-def test_old_statuses(serve, folder):
-    jobs = Jobs(serve, folder)
+def test_old_statuses(folder, serve):
+    jobs = Jobs(folder, serve)
     r = jobs.ask("POST", "/jobs", b"{'dstURL': 1}")
     assert (r.status, r.json()) == (200, {"msg": "request parse error"})
     r = jobs.ask("POST", "/jobs", {"args": {}})
@@ -167,8 +167,8 @@ def test_old_statuses(serve, folder):
     assert jobs.ask("PUT", "/jobs", b"x").status == 404
 
 
-def test_slow_checks(serve, folder, peer):
-    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobMaxSource 200K\n IIPJobMaxPixels 1000000\n")
+def test_slow_checks(folder, serve, peer):
+    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobMaxSource 200K\n IIPJobMaxPixels 1000000\n")
     peer.files.update({"small.png": picture(100, 100), "text.png": b"hello" * 100, "big.png": picture(2000, 2000),
                        "long.svg": b"<svg>" + b" " * 300000 + b"</svg>", "bad.svg": b"<svg><g></svg>",
                        "html.svg": b"<html/>", "noext": picture(300, 300)})
@@ -184,9 +184,9 @@ def test_slow_checks(serve, folder, peer):
 
 
 @pytest.mark.skipif(not shutil.which("heif-enc"), reason="needs heif-enc")
-def test_trusted_only(serve, folder, peer):
+def test_trusted_only(folder, serve, peer):
     """Formats whose decoders cannot be held to a memory limit are for the administrator's own files."""
-    jobs = Jobs(serve, folder, LOOPBACK)
+    jobs = Jobs(folder, serve, LOOPBACK)
     with open(os.path.join(folder, "a.png"), "wb") as f:
         f.write(picture(300, 300))
     subprocess.run(["heif-enc", "-o", os.path.join(folder, "a.heic"), os.path.join(folder, "a.png")], check=True, capture_output=True)
@@ -195,9 +195,9 @@ def test_trusted_only(serve, folder, peer):
     assert jobs.post(peer.url + "/noext", "file:///y.png").json()["code"] == 202
 
 
-def test_head_only(serve, folder, peer):
+def test_head_only(folder, serve, peer):
     """The look at a source reads its head, not all of it."""
-    jobs = Jobs(serve, folder, LOOPBACK)
+    jobs = Jobs(folder, serve, LOOPBACK)
     noise = Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
     out = io.BytesIO()
     noise.save(out, "PNG")
@@ -213,9 +213,9 @@ def test_head_only(serve, folder, peer):
     ("http://127.0.0.1:%d/a.png", 207), ("http://localhost:%d/a.png", 207), ("http://[::1]:%d/a.png", 207),
     ("http://[::ffff:127.0.0.1]:%d/a.png", 207), ("http://0.0.0.0:%d/a.png", 207),
     ("http://2130706433:%d/a.png", 104), ("http://0x7f000001:%d/a.png", 104), ("http://127.1:%d/a.png", 104)])
-def test_refused_addresses(serve, folder, url, code):
+def test_refused_addresses(folder, serve, url, code):
     """A listener that must see no connection sees none."""
-    jobs = Jobs(serve, folder, "IIPJobPorts any")
+    jobs = Jobs(folder, serve, "IIPJobPorts any")
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as trap:
         trap.settimeout(0.3)
         port = trap.getsockname()[1]
@@ -225,8 +225,8 @@ def test_refused_addresses(serve, folder, url, code):
             trap.accept()
 
 
-def test_refused_destinations(serve, folder, peer):
-    jobs = Jobs(serve, folder, "IIPJobPorts any\n IIPJobAllowNet 127.0.0.1\n")
+def test_refused_destinations(folder, serve, peer):
+    jobs = Jobs(folder, serve, "IIPJobPorts any\n IIPJobAllowNet 127.0.0.1\n")
     peer.files["a.png"] = picture(300, 300)
     with socket.create_server(("127.0.0.2", 0)) as trap:
         trap.settimeout(0.3)
@@ -243,8 +243,8 @@ def test_refused_destinations(serve, folder, peer):
             trap.accept()
 
 
-def test_hosts_ports_roots(serve, folder, peer):
-    jobs = Jobs(serve, folder, "IIPJobAllowNet 127.0.0.0/8\n IIPJobSourceHosts 127.0.0.1\n")
+def test_hosts_ports_roots(folder, serve, peer):
+    jobs = Jobs(folder, serve, "IIPJobAllowNet 127.0.0.0/8\n IIPJobSourceHosts 127.0.0.1\n")
     assert jobs.post(peer.url + "/a.png", "file:///a.png").json()["code"] == 121  # port
     assert jobs.post("http://localhost/a.png", "file:///a.png").json()["code"] == 121
     os.symlink("/etc", jobs.path("in/etc"))
@@ -260,9 +260,9 @@ def test_hosts_ports_roots(serve, folder, peer):
         assert jobs.post("file:///ok.png", "file:///" + dst).json()["code"] == 105, dst
 
 
-def test_retry_after_failures(serve, folder, peer):
+def test_retry_after_failures(folder, serve, peer):
     """503 with Retry-After, then good; 404 is for good, with the picture that says so."""
-    jobs = Jobs(serve, folder, LOOPBACK)
+    jobs = Jobs(folder, serve, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     r = jobs.post(peer.url + "/a.png", "file:///a.png", placeholder=False)
     jobs.done(r)
@@ -289,8 +289,8 @@ def test_retry_after_failures(serve, folder, peer):
 test_retry_after_failures = pytest.mark.log(r"IIP0205")(test_retry_after_failures)
 
 
-def test_batch_key_cancel(serve, folder, peer):
-    jobs = Jobs(serve, folder, LOOPBACK)
+def test_batch_key_cancel(folder, serve, peer):
+    jobs = Jobs(folder, serve, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     one = dict(operationType="resize", srcURL=peer.url + "/a.png", dstURL="file:///k.png",
                args=dict(width=20, height=20), key="order 7")
@@ -312,11 +312,11 @@ def test_batch_key_cancel(serve, folder, peer):
     assert jobs.ask("POST", "/jobs", {"jobs": []}).json()["code"] == 123
 
 
-def test_callback(serve, folder, peer):
+def test_callback(folder, serve, peer):
     with open(os.path.join(folder, "secret"), "w") as f:
         f.write("open sesame\n")
     os.chmod(os.path.join(folder, "secret"), 0o644)
-    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCallbackSecret "%s/secret"' % folder)
+    jobs = Jobs(folder, serve, LOOPBACK + 'IIPJobCallbackSecret "%s/secret"' % folder)
     peer.files["a.png"] = picture(300, 300)
     r = jobs.post(peer.url + "/a.png", "file:///a.png", callback=peer.url + "/told?x=1")
     s = jobs.done(r)
@@ -339,19 +339,19 @@ def test_callback(serve, folder, peer):
 
 
 @pytest.mark.log(r"IIP0202")
-def test_login(serve, folder):
+def test_login(folder, serve):
     """Closed unless somebody logged in, or the administrator vouches for the place."""
-    jobs = Jobs(serve, folder, "IIPJobAllowAnonymous Off")
+    jobs = Jobs(folder, serve, "IIPJobAllowAnonymous Off")
     assert jobs.ask("POST", "/jobs", b"{}").status == 500
 
 
-def test_off(serve, folder):
+def test_off(folder, serve):
     s = serve("<Location /jobs>\n SetHandler imgserve-handler\n Require all granted\n</Location>")
     assert s.request("POST", "/jobs", None, b"{}").status == 404
 
 
-def test_status(serve, folder, peer):
-    jobs = Jobs(serve, folder, LOOPBACK)
+def test_status(folder, serve, peer):
+    jobs = Jobs(folder, serve, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     jobs.done(jobs.post(peer.url + "/a.png", "file:///a.png"))
     jobs.post(peer.url + "/none.png", "file:///a.png")
@@ -362,13 +362,13 @@ def test_status(serve, folder, peer):
     assert b"<table>" in jobs.ask("GET", "/jobs?status").body
 
 
-def test_ftps(serve, folder, peer):
+def test_ftps(folder, serve, peer):
     """Explicit and implicit TLS, anonymous."""
     cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
                    capture_output=True)
-    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCAFile "%s"\n IIPJobFTPSecure required' % cert)
+    jobs = Jobs(folder, serve, LOOPBACK + 'IIPJobCAFile "%s"\n IIPJobFTPSecure required' % cert)
     peer.files["a.png"] = picture(300, 300)
     for implicit in (False, True):
         root = os.path.join(folder, "ftp%d" % implicit)
@@ -380,9 +380,9 @@ def test_ftps(serve, folder, peer):
 
 
 @pytest.mark.log(r"IIP0205")
-def test_bombs(serve, folder, peer):
+def test_bombs(folder, serve, peer):
     """SVGs and pictures that ask for much end in time, within memory, and take nobody along."""
-    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
+    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
     entity = '<!DOCTYPE s [<!ENTITY a0 "aaaaaaaaaa">' + "".join(
         '<!ENTITY a%d "%s">' % (i, "&a%d;" % (i - 1) * 10) for i in range(1, 10)) + "]>"
     nest = "".join('<g id="n%d">%s</g>' % (i, '<use href="#n%d"/>' % (i - 1) * 10) for i in range(1, 12))
@@ -440,9 +440,9 @@ def kill_one(server, rnd):
 
 
 @pytest.mark.any_mpm
-def test_kills(serve, folder, peer):
+def test_kills(folder, serve, peer):
     """Whatever is killed or restarted: each accepted job is done, none is left behind. `make soak` is the long one."""
-    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 1000")
+    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobRetries 1000")
     rnd = random.Random(5)
     number = 200 if SOAK else 40
     with open(jobs.path("in/a.jpg"), "wb") as f:
