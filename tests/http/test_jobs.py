@@ -113,7 +113,7 @@ def is_result(data):
 
 def test_seed(folder, serve, peer):
     """Both examples of the old document, for peers of ours: ftp, and a form."""
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     peer.files["wikipedia/en/7/70/Ex.png"] = picture(600, 500)
     os.makedirs(jobs.path("ftp/wikipedia"))
     with peers.ftp(jobs.path("ftp")) as port:
@@ -144,7 +144,7 @@ def test_seed(folder, serve, peer):
 
 
 def test_put_and_statuses(folder, serve, peer):
-    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobStrictStatus On")
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobStrictStatus On")
     peer.files["a.jpg"] = picture(400, 400, "JPEG")
     r = jobs.post(peer.url + "/a.jpg", peer.url + "/put/a.webp", {"method": "put"})
     assert r.status == 202
@@ -159,7 +159,7 @@ def test_put_and_statuses(folder, serve, peer):
 
 
 def test_old_statuses(folder, serve):
-    jobs = Jobs(folder, serve)
+    jobs = Jobs(serve, folder)
     r = jobs.ask("POST", "/jobs", b"{'dstURL': 1}")
     assert (r.status, r.json()) == (200, {"msg": "request parse error"})
     r = jobs.ask("POST", "/jobs", {"args": {}})
@@ -168,7 +168,7 @@ def test_old_statuses(folder, serve):
 
 
 def test_slow_checks(folder, serve, peer):
-    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobMaxSource 200K\n IIPJobMaxPixels 1000000\n")
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobMaxSource 200K\n IIPJobMaxPixels 1000000\n")
     peer.files.update({"small.png": picture(100, 100), "text.png": b"hello" * 100, "big.png": picture(2000, 2000),
                        "long.svg": b"<svg>" + b" " * 300000 + b"</svg>", "bad.svg": b"<svg><g></svg>",
                        "html.svg": b"<html/>", "noext": picture(300, 300)})
@@ -186,7 +186,7 @@ def test_slow_checks(folder, serve, peer):
 @pytest.mark.skipif(not shutil.which("heif-enc"), reason="needs heif-enc")
 def test_trusted_only(folder, serve, peer):
     """Formats whose decoders cannot be held to a memory limit are for the administrator's own files."""
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     with open(os.path.join(folder, "a.png"), "wb") as f:
         f.write(picture(300, 300))
     subprocess.run(["heif-enc", "-o", os.path.join(folder, "a.heic"), os.path.join(folder, "a.png")], check=True, capture_output=True)
@@ -197,7 +197,7 @@ def test_trusted_only(folder, serve, peer):
 
 def test_head_only(folder, serve, peer):
     """The look at a source reads its head, not all of it."""
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     noise = Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
     out = io.BytesIO()
     noise.save(out, "PNG")
@@ -215,7 +215,7 @@ def test_head_only(folder, serve, peer):
     ("http://2130706433:%d/a.png", 104), ("http://0x7f000001:%d/a.png", 104), ("http://127.1:%d/a.png", 104)])
 def test_refused_addresses(folder, serve, url, code):
     """A listener that must see no connection sees none."""
-    jobs = Jobs(folder, serve, "IIPJobPorts any")
+    jobs = Jobs(serve, folder, "IIPJobPorts any")
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as trap:
         trap.settimeout(0.3)
         port = trap.getsockname()[1]
@@ -226,7 +226,7 @@ def test_refused_addresses(folder, serve, url, code):
 
 
 def test_refused_destinations(folder, serve, peer):
-    jobs = Jobs(folder, serve, "IIPJobPorts any\n IIPJobAllowNet 127.0.0.1\n")
+    jobs = Jobs(serve, folder, "IIPJobPorts any\n IIPJobAllowNet 127.0.0.1\n")
     peer.files["a.png"] = picture(300, 300)
     with socket.create_server(("127.0.0.2", 0)) as trap:
         trap.settimeout(0.3)
@@ -244,7 +244,7 @@ def test_refused_destinations(folder, serve, peer):
 
 
 def test_hosts_ports_roots(folder, serve, peer):
-    jobs = Jobs(folder, serve, "IIPJobAllowNet 127.0.0.0/8\n IIPJobSourceHosts 127.0.0.1\n")
+    jobs = Jobs(serve, folder, "IIPJobAllowNet 127.0.0.0/8\n IIPJobSourceHosts 127.0.0.1\n")
     assert jobs.post(peer.url + "/a.png", "file:///a.png").json()["code"] == 121  # port
     assert jobs.post("http://localhost/a.png", "file:///a.png").json()["code"] == 121
     os.symlink("/etc", jobs.path("in/etc"))
@@ -262,7 +262,7 @@ def test_hosts_ports_roots(folder, serve, peer):
 
 def test_retry_after_failures(folder, serve, peer):
     """503 with Retry-After, then good; 404 is for good, with the picture that says so."""
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     r = jobs.post(peer.url + "/a.png", "file:///a.png", placeholder=False)
     jobs.done(r)
@@ -290,7 +290,7 @@ test_retry_after_failures = pytest.mark.log(r"IIP0205")(test_retry_after_failure
 
 
 def test_batch_key_cancel(folder, serve, peer):
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     one = dict(operationType="resize", srcURL=peer.url + "/a.png", dstURL="file:///k.png",
                args=dict(width=20, height=20), key="order 7")
@@ -316,7 +316,7 @@ def test_callback(folder, serve, peer):
     with open(os.path.join(folder, "secret"), "w") as f:
         f.write("open sesame\n")
     os.chmod(os.path.join(folder, "secret"), 0o644)
-    jobs = Jobs(folder, serve, LOOPBACK + 'IIPJobCallbackSecret "%s/secret"' % folder)
+    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCallbackSecret "%s/secret"' % folder)
     peer.files["a.png"] = picture(300, 300)
     r = jobs.post(peer.url + "/a.png", "file:///a.png", callback=peer.url + "/told?x=1")
     s = jobs.done(r)
@@ -341,7 +341,7 @@ def test_callback(folder, serve, peer):
 @pytest.mark.log(r"IIP0202")
 def test_login(folder, serve):
     """Closed unless somebody logged in, or the administrator vouches for the place."""
-    jobs = Jobs(folder, serve, "IIPJobAllowAnonymous Off")
+    jobs = Jobs(serve, folder, "IIPJobAllowAnonymous Off")
     assert jobs.ask("POST", "/jobs", b"{}").status == 500
 
 
@@ -351,7 +351,7 @@ def test_off(folder, serve):
 
 
 def test_status(folder, serve, peer):
-    jobs = Jobs(folder, serve, LOOPBACK)
+    jobs = Jobs(serve, folder, LOOPBACK)
     peer.files["a.png"] = picture(300, 300)
     jobs.done(jobs.post(peer.url + "/a.png", "file:///a.png"))
     jobs.post(peer.url + "/none.png", "file:///a.png")
@@ -368,7 +368,7 @@ def test_ftps(folder, serve, peer):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
                    capture_output=True)
-    jobs = Jobs(folder, serve, LOOPBACK + 'IIPJobCAFile "%s"\n IIPJobFTPSecure required' % cert)
+    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCAFile "%s"\n IIPJobFTPSecure required' % cert)
     peer.files["a.png"] = picture(300, 300)
     for implicit in (False, True):
         root = os.path.join(folder, "ftp%d" % implicit)
@@ -382,7 +382,7 @@ def test_ftps(folder, serve, peer):
 @pytest.mark.log(r"IIP0205")
 def test_bombs(folder, serve, peer):
     """SVGs and pictures that ask for much end in time, within memory, and take nobody along."""
-    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 0\n IIPJobMaxSource 4M", head="IIPJobTimeout 5s\nIIPJobMemory 600M\n")
     entity = '<!DOCTYPE s [<!ENTITY a0 "aaaaaaaaaa">' + "".join(
         '<!ENTITY a%d "%s">' % (i, "&a%d;" % (i - 1) * 10) for i in range(1, 10)) + "]>"
     nest = "".join('<g id="n%d">%s</g>' % (i, '<use href="#n%d"/>' % (i - 1) * 10) for i in range(1, 12))
@@ -442,7 +442,7 @@ def kill_one(server, rnd):
 @pytest.mark.any_mpm
 def test_kills(folder, serve, peer):
     """Whatever is killed or restarted: each accepted job is done, none is left behind. `make soak` is the long one."""
-    jobs = Jobs(folder, serve, LOOPBACK + "IIPJobRetries 1000")
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 1000")
     rnd = random.Random(5)
     number = 200 if SOAK else 40
     with open(jobs.path("in/a.jpg"), "wb") as f:

@@ -301,7 +301,7 @@ def test_stopped(serve, cached, client):
         t0 = time.time()
         assert s.get(tile(n)).body == good[n]
         took.append(time.time() - t0)
-    assert took[0] > 0.4 and sum(t > 0.4 for t in took[1:]) == 0, took
+    assert sum(t > 0.4 for t in took) == 1, took  # the first, or the next where memcached answered while the signal was under way
     os.kill(m.proc.pid, signal.SIGCONT)
     until = time.time() + 30
     while notes(s, 1)[-1][2] != "shared":
