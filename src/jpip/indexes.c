@@ -204,6 +204,7 @@ static iip_status shared(const job *j, jpip_index **out, int *mapped, iip_error 
         kept = save(j, fd, path, *out);
     else
         unlink(path);
+    flock(fd, LOCK_UN); /* a map of the file holds the lock for as long as itself, whatever is closed */
     close(fd);
     if (kept) {
         jpip_index_free(*out);
