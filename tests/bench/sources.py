@@ -31,7 +31,6 @@ SOURCES = {
     'none.tif': f'vips tiffsave {{in}} {{out}} --compression none {PYRAMID}',
     'precincts.jp2': OPJ + ' -c [256,256] -i {ppm} -o {out}',
     'tiled.jp2': OPJ + ' -t 1024,1024 -i {ppm} -o {out}',
-    'ht.jph': 'grk_compress -i {ppm} -o {out} -M 64 -p RPCL -n 6 -c [256,256] -L -r 16',
     'flat.tif': 'vips tiffsave {in} {out} --compression lzw --predictor horizontal',
     'plain.jpg': 'vips jpegsave {in} {out} --Q 85',
 }
