@@ -2,8 +2,8 @@
  * The inside of the TIFF decoder: tiff_dir.c (bytes, directories), tiff_page.c (which directories are pages and
  * levels), tiff_form.c (how samples are stored), tiff_pixel.c (stored samples to delivered ones), tiff_raw.c (stored
  * tiles as files), tiff_lib.c (libtiff), tiff_jpeg.c (JPEG), tiff_ojpeg.c (old-style JPEG), tiff.c (the decoder
- * itself). Directories are parsed here and not by libtiff: it keeps arrays of offsets in memory and walks the chain for
- * each step.
+ * itself), tiff_own.c (compressions that libtiff lacks). Directories are parsed here and not by libtiff: it keeps
+ * arrays of offsets in memory and walks the chain for each step.
  *
  * Values are read through a window of the file. A failure sticks in the file's `bad` and error, further values are then
  * 0, so that a run of them needs one check at its end. */
@@ -250,6 +250,11 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
 iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
                              int64_t y, int64_t rows, unsigned char *dst);
 
+/* tiff_own.c. The n bytes of a block out of its len compressed ones, whose bits are in order. IIP_E_CORRUPT,
+ * IIP_E_MEMORY; nothing is said in f. */
+iip_status iip_tiff_own_block(const iip_tiff_file *f, const iip_tiff_dir *d, const unsigned char *in, size_t len,
+                              unsigned char *dst, size_t n);
+
 /* tiff_ojpeg.c. The JPEG decoder's reader over the picture of a directory whose ojpeg is set. IIP_E_FORMAT for a
  * variant that cannot be put together. */
 iip_status iip_tiff_ojpeg_open(iip_tiff_file *f, const iip_tiff_dir *d, const iip_limits *lim, iip_reader_t **out,
@@ -259,6 +264,7 @@ enum {
     TIFF_NONE = 1,
     TIFF_OLD_JPEG = 6,
     TIFF_JPEG = 7,
+    TIFF_CCITT_WORDS = 32771,
     TIFF_THUNDERSCAN = 32809,
     TIFF_PIXARLOG = 32909,
     TIFF_JP2_YCC = 33003,

@@ -345,51 +345,6 @@ static iip_status jp2_block(iip_tiff_lib_t *t, const iip_tiff_level *l, uint64_t
     return t->f->bad;
 }
 
-/* ThunderScan: pixels of 4 bits as runs of the last one, as differences to it or as they are; rows begin anew. libtiff
- * leaves the end of a row that ends in a run as the buffer was. */
-static int thunder(const unsigned char *in, size_t len, int64_t w, unsigned char *dst, size_t n)
-{
-    /* by the code's upper bits: of how many bits the differences are, how many there are, and which is none */
-    static const struct {
-        int bits, count, none;
-    } kinds[4] = {{0, 0, 0}, {2, 3, -2}, {3, 2, -4}, {4, 1, 0}};
-    const size_t row = ((size_t)w + 1) / 2;
-    const unsigned char *const end = in + len;
-
-    memset(dst, 0, n);
-    for (unsigned char *at = dst; at < dst + n; at += row) {
-        int last = 0;
-        int64_t x = 0;
-
-        while (x < w) {
-            int code, kind;
-
-            if (in == end)
-                return 0;
-            code = *in++;
-            kind = code >> 6;
-            for (int run = kind ? 0 : code & 63; run; run--, x++) {
-                if (x >= w)
-                    return 0;
-                at[x / 2] |= (unsigned char)(x % 2 ? last : last << 4);
-            }
-            for (int i = kinds[kind].count - 1; i >= 0; i--) {
-                const int half = 1 << (kinds[kind].bits - 1), v = code >> i * kinds[kind].bits & (2 * half - 1);
-                const int step = v < half ? v : v - 2 * half;
-
-                if (kind < 3 && step == kinds[kind].none)
-                    continue;
-                last = kind == 3 ? v : (last + step) & 15;
-                if (x >= w)
-                    return 0;
-                at[x / 2] |= (unsigned char)(x % 2 ? last : last << 4);
-                x++;
-            }
-        }
-    }
-    return 1;
-}
-
 iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t)
 {
     if (!t->jpegs)
@@ -429,10 +384,13 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
     if (l->dir.compression == TIFF_WEBP && (!iip_tiff_webp_look(t->packed.p, len, &webp) || webp.w != l->dir.block_w ||
                                             (size_t)webp.h * iip_tiff_form_row(&l->form, &l->dir) != n))
         return damaged(t, "a WebP picture of another size", block);
-    if (l->dir.compression == TIFF_THUNDERSCAN && l->dir.fill == 2)
-        TIFFReverseBits(t->packed.p, (tmsize_t)len);
-    if (l->dir.compression == TIFF_THUNDERSCAN)
-        return thunder(t->packed.p, len, l->dir.block_w, dst, n) ? IIP_OK : damaged(t, "other than its pixels", block);
+    if (iip_tiff_codec_find(l->dir.compression)->flags & TIFF_OURS) {
+        if (l->dir.fill == 2)
+            TIFFReverseBits(t->packed.p, (tmsize_t)len);
+        if ((rv = iip_tiff_own_block(t->f, &l->dir, t->packed.p, len, dst, n)) == IIP_E_CORRUPT)
+            return damaged(t, "other than its pixels", block);
+        return rv ? t->f->bad = iip_fail(t->f->e, rv, 0, "a block of %zu bytes", n) : IIP_OK;
+    }
     if (handle_get(t, level, 0, sub_x, sub_y, &hd) != IIP_OK)
         return t->f->bad;
     whiten(l, dst, n);

@@ -20,7 +20,6 @@
 
 #define JP2_BITS 0x1FFFE /* 1 to 16 */
 
-/* Word-aligned CCITT (32771) is not among them: libtiff 4.5 loses the alignment, and shows noise for what it wrote. */
 static const iip_tiff_codec codecs[] = {
     {TIFF_NONE, "uncompressed", 0, 0, .2},
     {2, "CCITT modified Huffman", TIFF_NOISY, 1u << 1, .5},
@@ -31,9 +30,10 @@ static const iip_tiff_codec codecs[] = {
     {TIFF_JPEG, "JPEG", 0, 1u << 8, 1},
     {8, "deflate", 0, 0, 1.2},
     {32766, "NeXT", 0, 1u << 2, .3},
+    {TIFF_CCITT_WORDS, "CCITT modified Huffman on words", TIFF_WHOLE | TIFF_OURS, 1u << 1, .5},
     {32773, "PackBits", 0, 0, .3},
     {TIFF_THUNDERSCAN, "ThunderScan", TIFF_WHOLE | TIFF_OURS, 1u << 4, .3},
-    {TIFF_PIXARLOG, "Pixar log", 0, 1u << 8, 1.5},
+    {TIFF_PIXARLOG, "Pixar log", TIFF_WHOLE | TIFF_OURS, 1u << 8 | 1u << 16, 1.5},
     {32946, "deflate", 0, 0, 1.2},
     {34661, "JBIG", TIFF_WHOLE, 1u << 1, 2},
     {TIFF_SGILOG, "SGILog", TIFF_WHOLE, 0, 1.5},
@@ -74,9 +74,6 @@ static iip_status codec_check(iip_tiff_file *f, const iip_tiff_dir *d)
     if (d->bits < 8 && c->bits && !iip_tiff_is_jp2(d) && d->samples > 1 && !d->planar)
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
     if (c->code == TIFF_WEBP && (d->planar || (d->samples != 3 && d->samples != 4)))
-        return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
-    /* of others libtiff 4.5 shows noise */
-    if (c->code == TIFF_PIXARLOG && (d->planar || (d->samples != 3 && d->samples != 4)))
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
     if (c->code == TIFF_JPEG && !d->planar && d->samples > 4)
         return FAIL(f, IIP_E_FORMAT, "%s of %d samples", c->name, d->samples);
