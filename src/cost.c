@@ -117,6 +117,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
         sum = plus(sum, times(times(rq->out_w, rq->out_h), bands));
     sum = plus(sum, times(w, ROWS_HELD * bands));
     answer = times(w, h);
+    if (rq->progressive)
+        sum = plus(sum, times(answer, 6));
     sum = plus(sum, blurring(rq, bands));
     if (enc && enc->whole)
         sum = plus(sum, times(answer, enc->cost));

@@ -183,6 +183,7 @@ typedef struct {
     int op_count;
     iip_format format;
     int quality;                  /* of the encoder; -1 = configured default */
+    int progressive;              /* of a JPEG: in scans that grow finer; set by iip_request_resolve() */
     int recode;                   /* the client asked for a quality: no stored tile will do, whatever its own is */
     int layers;                   /* -1 = configured default */
     int download;                 /* Content-Disposition: attachment; not part of the line */

@@ -527,6 +527,7 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     const iip_encoder *enc = iip_encoder_find(rq->format);
     const iip_level *last = &info->level[info->levels - 1];
     int64_t w, h, pixels, memory;
+    int whole;
     iip_status rv;
 
     if (!(rq->rotate >= 0 && rq->rotate < 360))
@@ -544,7 +545,8 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     if (rq->region_kind == IIP_REGION_TILE)
         tile_to_region(rq, info);
 
-    if (rq->src.w != iip_info_w(info) || rq->src.h != iip_info_h(info) || (!info->xmp_len && !info->exif_len))
+    whole = rq->src.w == iip_info_w(info) && rq->src.h == iip_info_h(info);
+    if (!whole || (!info->xmp_len && !info->exif_len))
         rq->textless = 0; /* there are none */
     if (!info->alpha && !rq->frame.w && fmod(rq->rotate, 90) == 0)
         rq->ground = 0; /* nowhere to be seen */
@@ -564,7 +566,12 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
         e->part = "size";
         return rv;
     }
+    rq->progressive = whole && rq->format == IIP_FMT_JPEG && rq->set->jpeg_progressive;
     memory = iip_request_memory(rq, info);
+    if (rq->progressive && lim->memory > 0 && (uint64_t)memory > lim->memory) {
+        rq->progressive = 0;
+        memory = iip_request_memory(rq, info);
+    }
     if (lim->memory > 0 && (uint64_t)memory > lim->memory) {
         rv = iip_fail(e, IIP_E_LIMIT, 0, "%" PRId64 " bytes for one answer", memory);
         e->part = "size";

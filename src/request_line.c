@@ -137,6 +137,8 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
         at = put_int(out, at, room, ";ground=", rq->ground);
     if (rq->textless)
         at = put_text(out, at, room, ";textless");
+    if (rq->progressive)
+        at = put_text(out, at, room, ";progressive");
     if (rq->recode)
         at = put_text(out, at, room, ";recode");
     if (rq->part.b) {

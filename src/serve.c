@@ -291,6 +291,7 @@ static iip_status encoder_options(const iip_job *j, iip_enc_opts *o, iip_error *
 
     memset(o, 0, sizeof *o);
     o->quality = rq->quality;
+    o->progressive = rq->progressive;
     o->compression = rq->set->tiff_compression;
     *(lies ? &o->res_y : &o->res_x) = i->res_x * (double)rq->out_w / (double)rq->src.w;
     *(lies ? &o->res_x : &o->res_y) = i->res_y * (double)rq->out_h / (double)rq->src.h;

@@ -76,6 +76,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPTIFFCompression, tiff_compression, CODING, H, "deflate", K, "none|lzw|deflate|jpeg|webp|zstd",                \
       "compression of TIFF answers; deflate where it cannot hold the samples (deep or transparent ones as JPEG), or "  \
       "where libtiff lacks it")                                                                                        \
+    X(IIPJPEGProgressive, jpeg_progressive, FLAG, H, "Off", N, "On|Off",                                               \
+      "JPEG answers that show the whole picture come in scans that grow finer, where IIPMaxMemory has room for it")    \
     X(IIPKeepDepth, keep_depth, FLAG, H, "Off", K, "On|Off",                                                           \
       "samples of more than 8 bits are kept where the format has them: 16 bits in PNG and JPEG 2000; 16, 32 and "      \
       "floats in TIFF")                                                                                                \

@@ -171,6 +171,7 @@ typedef struct {
     const void *exif;
     size_t exif_len;
     const char *copyright; /* IIPCopyright, for formats with a place of their own for it; NULL: none */
+    int progressive;       /* JPEG: all is held until the last row, six bytes a pixel */
     int compression;       /* of TIFF: IIP_TIFF_... of settings.h */
 } iip_enc_opts;
 

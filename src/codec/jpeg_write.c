@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * JPEG writer: rows go through libjpeg's standard tables straight into the sink. Optimised tables would cost 2.5 times
- * the work for some 5 % of the bytes (spec/performance.md section 2). */
+ * the work for some 5 % of the bytes (spec/performance.md section 2). Progressive ones need their own tables, and all
+ * coefficients before the first scan. */
 #include "codec/codec.h"
 #include <setjmp.h>
 #include <stdio.h>
@@ -208,6 +209,8 @@ static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const 
     w->c.dct_method = JDCT_ISLOW;
     w->c.comp_info[0].h_samp_factor = w->c.comp_info[0].v_samp_factor =
         shape->bands == 3 && o->quality < FULL_CHROMA ? 2 : 1;
+    if (o->progressive)
+        jpeg_simple_progression(&w->c);
     put_density(&w->c, o);
     jpeg_start_compress(&w->c, TRUE);
     put_bytes(w, segments, n);

@@ -28,6 +28,7 @@ BAD = {
     "IIPQuality": ["", "jpeg", "jpeg 0", "jpeg 101", "jpeg x", "bmp 5", "png 10", "png -1", "jpeg 80 80", "80", "jp2 19", "avif 101", "pdf 0"],
     "IIPTIFFCompression": ["", "zip", "lzw 5"],
     "IIPProfile": ["", "keep"],
+    "IIPJPEGProgressive": ["", "yes", "On Off"],
     "IIPKeepDepth": ["", "8", "On Off"],
     "IIPCopyright": ["", '"a" "b"', '"%s"' % ("x" * 1100)],
     "IIPMaxICC": ["", "-1", "x", "1.5K", "99999999999999999999"],

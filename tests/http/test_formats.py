@@ -173,6 +173,44 @@ def test_tiff_like_other_answers(serve, data):
     assert s.request("HEAD", url).body == b""
 
 
+# ---- JPEG
+
+
+def frame_of(jpeg):
+    """The marker of the frame and the number of scans, walked by hand."""
+    at, frame, scans = 2, 0, jpeg.count(b"\xff\xda")
+    while jpeg[at + 1] != 0xDA:
+        if 0xC0 <= jpeg[at + 1] <= 0xCF and jpeg[at + 1] not in (0xC4, 0xC8, 0xCC):
+            frame = jpeg[at + 1]
+        at += 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
+    return frame, scans
+
+
+def by_djpeg(jpeg):
+    p = subprocess.run(["djpeg", "-ppm"], input=jpeg, capture_output=True)
+    assert p.returncode == 0 and not p.stderr, p.stderr
+    return np.asarray(Image.open(io.BytesIO(p.stdout)))
+
+
+@pytest.mark.any_mpm
+def test_progressive_jpeg(serve, data):
+    """IIPJPEGProgressive: the whole picture in scans (SOF2), at any size and streamed too, a part of it and a tile in one (SOF0); the
+    same pixels. Without room in memory it is baseline as well."""
+    s = serve(location("/i") + location("/p", "{data}", "IIPJPEGProgressive On")
+              + location("/little", "{data}", "IIPJPEGProgressive On", "IIPMaxMemory 24M"), fresh=True)
+    for path, progressive in (("full/max/0/default", 1), ("full/300,/90/gray", 1), ("full/^3000,/!180/default", 1), ("0,0,300,200/max/0/default", 0),
+                              ("1,0,1000,700/max/0/default", 0), ("0,0,256,256/256,256/0/default", 0)):
+        plain, other = [s.get("/%s/photo_deflate.tif/%s.jpg" % (p, path)) for p in "ip"]
+        assert plain.status == other.status == 200
+        frame, scans = frame_of(other.body)
+        assert frame_of(plain.body) == (0xC0, 1) and (frame, scans > 1) == (0xC2 if progressive else 0xC0, bool(progressive)), path
+        assert np.array_equal(by_djpeg(plain.body), by_djpeg(other.body)), path
+        assert (plain["ETag"] == other["ETag"]) == (not progressive)
+    r = s.get("/little/photo_deflate.tif/full/^4500,/0/default.jpg")
+    assert r.status == 200 and frame_of(r.body)[0] == 0xC0
+    assert frame_of(s.get("/little/photo_deflate.tif/full/1000,/0/default.jpg").body)[0] == 0xC2
+
+
 # ---- AVIF, JPEG 2000, GIF, PDF
 
 

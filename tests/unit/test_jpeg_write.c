@@ -29,6 +29,15 @@ static iip_status written_as(collector *c, int w, int h, int bands, const iip_en
     return rv;
 }
 
+/* The marker of its frame: SOF0 is baseline, SOF2 progressive. */
+static int frame_of(bytes b)
+{
+    for (size_t at = 2; at + 4 < b.n; at += 2 + (size_t)(b.p[at + 2] << 8 | b.p[at + 3]))
+        if (b.p[at + 1] >= 0xc0 && b.p[at + 1] <= 0xcf && b.p[at + 1] != 0xc4)
+            return b.p[at + 1];
+    return 0;
+}
+
 /* The same pixels as of libjpeg asked plainly for this quality and sampling. */
 static void written(void **state)
 {
@@ -56,6 +65,15 @@ static void written(void **state)
         ours = decode(c.out, 1);
         assert_true(ours.w == 301 && ours.h == 203 && ours.bands == cases[i].bands);
         assert_true(ours.hs == cases[i].factor && ours.vs == cases[i].factor);
+        assert_memory_equal(ours.px, theirs.px, (size_t)301 * 203 * ours.bands);
+        picture_free(&ours);
+        assert_int_equal(frame_of(c.out), 0xc0);
+        free(c.out.p);
+        c = (collector){{collect}, {0}, 0, -1};
+        o.progressive = 1; /* the same pixels in another order */
+        assert_int_equal(written_as(&c, 301, 203, cases[i].bands, &o, &e), IIP_OK);
+        ours = decode(c.out, 1);
+        assert_int_equal(frame_of(c.out), 0xc2);
         assert_memory_equal(ours.px, theirs.px, (size_t)301 * 203 * ours.bands);
         picture_free(&ours);
         picture_free(&theirs);
