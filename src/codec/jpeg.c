@@ -4,7 +4,7 @@
  *
  * libjpeg decodes downwards only. A reader keeps its decompressor between calls: a cell below the last one costs the
  * rows between them, one above it starts the file again. Where a file has several scans libjpeg holds all
- * coefficients anyway, and going up again costs nothing.
+ * coefficients anyway, and going up again costs nothing. 1/8 of a progressive one needs neither: jpeg_eighth.c.
  *
  * Errors leave libjpeg by longjmp to the entry point that called it, never further; what such a jump could clobber
  * lives in the reader, not in locals. */
@@ -18,7 +18,6 @@
 #include <jerror.h>
 
 #define BUFFER       (64 * 1024)
-#define MAX_SCANS    100
 #define ROWS         8    /* asked of libjpeg at once */
 #define HEADER_FILLS 1024 /* buffers read before the first scan: 64 MiB */
 #define CELL_ROWS    32   /* a cell begins where blocks begin, whatever the sampling */
@@ -53,6 +52,8 @@ struct iip_reader {
     int multi;  /* several scans: libjpeg keeps the coefficients */
     int level;  /* whose rows come out now; -1 none yet */
     size_t hold;
+    int progressive; /* with Huffman codes: the last level is made by eighth */
+    iip_jpeg_eighth eighth;
     place exif, xmp, icc[ICC_PARTS];
     int icc_parts;
     int icc_bad;
@@ -225,6 +226,30 @@ static void rewind_file(iip_reader_t *r)
     r->fills = r->allowed;
 }
 
+/* What is known of the components before the pixels are read; libjpeg's own copy goes with each new start. */
+static void note_parts(iip_reader_t *r)
+{
+    iip_jpeg_eighth *d = &r->eighth;
+
+    d->count = r->c.num_components;
+    d->ycc = r->c.jpeg_color_space == JCS_YCbCr || r->c.jpeg_color_space == JCS_YCCK;
+    d->mcus_across = (r->w + r->c.max_h_samp_factor * DCTSIZE - 1) / (JDIMENSION)(r->c.max_h_samp_factor * DCTSIZE);
+    d->mcus_down = (r->h + r->c.max_v_samp_factor * DCTSIZE - 1) / (JDIMENSION)(r->c.max_v_samp_factor * DCTSIZE);
+    for (int i = 0; i < d->count; i++) {
+        const jpeg_component_info *comp = r->c.comp_info + i;
+
+        d->part[i] = (iip_jpeg_part){.id = comp->component_id,
+                                     .table = comp->quant_tbl_no,
+                                     .across = comp->h_samp_factor,
+                                     .down = comp->v_samp_factor,
+                                     .wide = r->c.max_h_samp_factor / comp->h_samp_factor,
+                                     .tall = r->c.max_v_samp_factor / comp->v_samp_factor,
+                                     .w = comp->width_in_blocks,
+                                     .h = comp->height_in_blocks};
+    }
+    r->progressive = r->c.progressive_mode && !r->c.arith_code;
+}
+
 /* Refuses what libjpeg would only find out when it is asked for pixels; counts its coefficients. */
 static iip_status check_frame(iip_reader_t *r, iip_error *e)
 {
@@ -300,6 +325,7 @@ static iip_status jpeg_open(iip_reader_t **out, iip_source_t *s, int page, const
     r->h = r->c.image_height;
     if (check_frame(r, e) != IIP_OK)
         return e->status;
+    note_parts(r);
     /* The header may be read again for another level: its segments are then of no interest. */
     jpeg_save_markers(&r->c, JPEG_APP0 + 1, 0);
     jpeg_save_markers(&r->c, JPEG_APP0 + 2, 0);
@@ -359,14 +385,15 @@ static iip_status jpeg_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
 
     out->levels = levels(r);
     out->virtual_from = 1;
-    for (int k = 0; k < out->levels; k++)
+    for (int k = 0; k < out->levels; k++) {
         iip_level_rows(&out->level[k], scaled(r->w, k), scaled(r->h, k), (size_t)r->bands, CELL_ROWS);
+        out->level_hold[k] = r->progressive && k == MAX_LEVEL ? iip_jpeg_eighth_hold(&r->eighth) : r->hold;
+    }
     out->pages = out->layers = 1;
     out->bands = r->bands;
     out->bits = 8;
     out->sample = IIP_U8;
     out->space = spaces[r->bands];
-    out->hold = r->hold;
     out->decode_cost = r->multi || r->c.arith_code ? 2.5 : 1;
     if (fetch(r, &r->xmp, 1, &out->xmp, &out->xmp_len, p, e) != IIP_OK || fetch_icc(r, out, p, e) != IIP_OK ||
         fetch(r, &r->exif, 1, &out->exif, &out->exif_len, p, e) != IIP_OK)
@@ -389,8 +416,8 @@ static void absorb(iip_reader_t *r)
     int seen = 0;
 
     do {
-        if (c->input_scan_number > MAX_SCANS) {
-            iip_fail(r->e, IIP_E_FORMAT, 0, "JPEG: more than %d scans", MAX_SCANS);
+        if (c->input_scan_number > IIP_JPEG_SCANS) {
+            iip_fail(r->e, IIP_E_FORMAT, 0, "JPEG: more than %d scans", IIP_JPEG_SCANS);
             leave(r);
         }
         for (int i = 0; i < c->comps_in_scan && (!c->progressive_mode || c->Ss == 0); i++)
@@ -448,6 +475,31 @@ static void go_to(iip_reader_t *r, int level, JDIMENSION row)
         jpeg_skip_scanlines(c, row - c->output_scanline);
 }
 
+/* Adobe stores 255 - ink, and all others do since, with or without its marker. */
+static void invert(unsigned char *line, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        line[i] = (unsigned char)(255 - line[i]);
+}
+
+static iip_status read_eighth(iip_reader_t *r, iip_rect want, iip_raster *out, iip_error *e)
+{
+    if (r->level >= 0) { /* what is announced for this level has no room for coefficients of the others */
+        jpeg_abort_decompress(&r->c);
+        r->level = MAX_LEVEL;
+    }
+    if (!r->eighth.there && iip_jpeg_eighth_read(&r->eighth, r->s, r->allowed * BUFFER, r->pool, e) != IIP_OK)
+        return e->status;
+    for (int64_t y = 0; y < want.h; y++) {
+        unsigned char *line = out->px + (size_t)y * out->stride;
+
+        iip_jpeg_eighth_row(&r->eighth, want.x, want.y + y, want.w, line);
+        if (r->bands == 4)
+            invert(line, (size_t)want.w * 4);
+    }
+    return IIP_OK;
+}
+
 static iip_status jpeg_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
 {
     const size_t bands = (size_t)r->bands, used = (size_t)want.w * bands;
@@ -456,6 +508,8 @@ static iip_status jpeg_read(iip_reader_t *r, int level, iip_rect want, int layer
     if (level < 0 || level >= levels(r) || want.x < 0 || want.y < 0 || want.w < 1 || want.h < 1 ||
         want.x > scaled(r->w, level) - want.w || want.y > scaled(r->h, level) - want.h)
         return iip_fail(e, IIP_E_RANGE, 0, "JPEG: no such rectangle on level %d", level);
+    if (r->progressive && level == MAX_LEVEL)
+        return read_eighth(r, want, out, e);
     /* Parts of rows are cut out of whole ones: jpeg_crop_scanline() gives other pixels at the cut. */
     whole = want.w == scaled(r->w, level);
     if (!r->row && !(r->row = iip_codec_alloc(r->w * bands, r->pool, e)))
@@ -476,9 +530,8 @@ static iip_status jpeg_read(iip_reader_t *r, int level, iip_rect want, int layer
 
             if (!whole)
                 memcpy(line, r->row + (size_t)want.x * bands, used);
-            /* Adobe stores 255 - ink, and all others do since, with or without its marker. */
-            for (size_t i = 0; bands == 4 && i < used; i++)
-                line[i] = (unsigned char)(255 - line[i]);
+            if (bands == 4)
+                invert(line, used);
         }
     }
     return IIP_OK;

@@ -10,6 +10,8 @@ typedef struct {
     J_COLOR_SPACE in, stored;
     int bands, w, h, hs, vs;
     int progressive, arith, scans, restart, quality, adobe;
+    const jpeg_scan_info *script;
+    int steps; /* of the script */
     const void *icc;
     size_t icc_len;
 } recipe;
@@ -59,6 +61,10 @@ static inline bytes make(const recipe *k)
         c.scan_info = apart;
         c.num_scans = 3;
     }
+    if (k->script) {
+        c.scan_info = k->script;
+        c.num_scans = k->steps;
+    }
     c.arith_code = k->arith ? TRUE : FALSE;
     c.restart_interval = k->restart;
     if (k->adobe)
@@ -84,6 +90,7 @@ typedef struct {
     unsigned icc_len;
     int hs, vs, density_unit, density;
     bytes xmp;
+    int slack; /* by which samples may differ */
 } picture;
 
 static inline void quiet(j_common_ptr c, int level)
