@@ -5,7 +5,7 @@
 #include "permits.h"
 #include <pthread.h>
 
-typedef struct {
+typedef struct iip_gate {
     pthread_mutex_t lock;
     pthread_cond_t freed;
     int places, line, busy, waiting;

@@ -51,6 +51,11 @@ jpip_indexes *iip_server_indexes(iip_server_t *sv)
     return sv->indexes;
 }
 
+iip_gate *iip_server_gate(iip_server_t *sv)
+{
+    return &sv->gate;
+}
+
 iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, const unsigned char *secret, iip_error *e)
 {
     if (!set->memcached || !*set->memcached)
@@ -83,9 +88,17 @@ void iip_server_destroy(iip_server_t *sv)
 
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
 {
+    jpip_indexes_stats indexes;
+
     iip_cache_read_stats(sv->info, &out->info);
     iip_cache_read_stats(sv->cell, &out->cell);
     iip_cache_read_stats(sv->output, &out->output);
+    jpip_indexes_read_stats(sv->indexes, &indexes);
+    out->index = indexes.memory;
+    out->built = indexes.built;
+    out->loaded = indexes.loaded;
+    out->saved = indexes.saved;
+    out->failed = indexes.failed;
     iip_gate_read(&sv->gate, &out->decoding, &out->waiting);
     out->shared = (iip_l2_stats){0};
     if (sv->l2)

@@ -21,8 +21,9 @@ iip_status iip_server_share(iip_server_t *sv, const iip_server_settings *set, co
 void iip_server_permits(iip_server_t *sv, iip_permits *permits);
 /* No other thread is left: tests, tool, threaded MPMs. Frees all that malloc gave. */
 void iip_server_destroy(iip_server_t *sv);
-/* Its packet indexes (jpip/index.h). */
+/* Its packet indexes (jpip/index.h), and its places for work (gate.h). */
 struct jpip_indexes *iip_server_indexes(iip_server_t *sv);
+struct iip_gate *iip_server_gate(iip_server_t *sv);
 
 /* The header of the picture, upright; *info lives while *hold is held (release it). name -> source is done by the
  * caller. After IIP_OK what s names has been read through s's own root under s's identity, now or earlier in this
@@ -56,7 +57,8 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e);
 
 typedef struct {
-    iip_cache_stats info, cell, output;
+    iip_cache_stats info, cell, output, index;
+    uint64_t built, loaded, saved, failed; /* packet indexes (jpip/index.h) */
     iip_l2_stats shared; /* zeros without one */
     int decoding, waiting;
 } iip_server_stats;

@@ -15,6 +15,7 @@ APLOG_USE_MODULE(iip);
 #define ARGS      "jpip-sessions(16777216)"
 #define TYPICAL   8192 /* bytes of a record: shmcb sizes its parts by it, and one of 64 kB must fit into each */
 #define KEY_MAX   64
+#define PREFIX    "iip-jpip-"
 #define LOST_WARN "JPIP: no channels: %s (JPIPSessions); clients are answered without"
 
 /* Made while the configuration is read, read-only for the children */
@@ -117,7 +118,7 @@ static void unlock(void *ctx)
 /* Keys of other modules in the same redis or memcached are not ours. */
 static unsigned key_of(char out[KEY_MAX], const char *key)
 {
-    apr_snprintf(out, KEY_MAX, "iip-jpip-%s", key);
+    apr_snprintf(out, KEY_MAX, PREFIX "%s", key);
     return (unsigned)strlen(out);
 }
 
@@ -172,6 +173,40 @@ static void drop(void *ctx, const char *key)
         return;
     provider->remove(instance, main_server, (const unsigned char *)id, len, p);
     apr_pool_destroy(p);
+}
+
+typedef struct {
+    uint64_t channels, bytes;
+} census;
+
+static apr_status_t count_record(ap_socache_instance_t *in, server_rec *s, void *ctx, const unsigned char *id,
+                                 unsigned id_len, const unsigned char *data, unsigned len, apr_pool_t *p)
+{
+    census *c = ctx;
+
+    /* The other keys are notes of sessions that were closed */
+    if (id_len == sizeof PREFIX - 1 + JPIP_CID_LEN && !memcmp(id, PREFIX, sizeof PREFIX - 1)) {
+        c->channels++;
+        c->bytes += len;
+    }
+    return APR_SUCCESS;
+}
+
+int iipd_channels_read(apr_pool_t *p, uint64_t *channels, uint64_t *bytes)
+{
+    apr_pool_t *own;
+    census c = {0, 0};
+    apr_status_t rv;
+
+    if (!provider || !instance || !provider->iterate || !(own = scratch(p)))
+        return 0;
+    lock(NULL);
+    rv = provider->iterate(instance, main_server, &c, count_record, own);
+    unlock(NULL);
+    apr_pool_destroy(own);
+    *channels = c.channels;
+    *bytes = c.bytes;
+    return rv == APR_SUCCESS;
 }
 
 const jpip_store *iipd_channels(request_rec *r)

@@ -61,9 +61,13 @@ static apr_pool_t *make_pool(void)
     return p;
 }
 
-jpip_indexes *iipd_indexes(void)
+int iipd_jpip_most(void)
 {
-    return iip_server_indexes(server);
+    int children = 0, threads = 0;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children) || ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads))
+        return 2;
+    return threads > 0 && children * threads > 4 ? children * threads / 2 : 2;
 }
 
 static void open_roots(iip_root *root, server_rec *s)

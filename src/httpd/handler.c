@@ -48,7 +48,7 @@ static int gone(void *ctx)
 /* ---- the answers ---- */
 
 /* In the request's pool: what is charged to it may live as long. */
-static iip_budget *budget(iipd_request *q)
+iip_budget *iipd_budget(iipd_request *q)
 {
     request_rec *r = q->r;
     iip_budget *b = apr_pcalloc(r->pool, sizeof *b);
@@ -106,7 +106,7 @@ static int send_picture(iipd_request *q, iip_server_t *sv)
             return iipd_send_head(q);
         return iipd_send_blob(q, blob);
     }
-    b = budget(q);
+    b = iipd_budget(q);
     if (iip_request_streams(&q->rq)) {
         iipd_send_stream(q, sv, b);
         return OK;
@@ -134,7 +134,7 @@ static int send_info(iipd_request *q)
 static int send_data(iipd_request *q, iip_server_t *sv)
 {
     apr_pool_t *p = q->r->pool;
-    iip_budget *b = budget(q);
+    iip_budget *b = iipd_budget(q);
     iip_text *text = apr_palloc(p, sizeof *text);
     iip_views views = {.sv = sv,
                        .lim = &q->lim,

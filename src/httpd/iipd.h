@@ -105,6 +105,8 @@ const char *iipd_given_id(iipd_request *q);
 
 /* ---- handler.c ---- */
 int iipd_handler(request_rec *r);
+/* What the work for this request may take, into q->b. */
+iip_budget *iipd_budget(iipd_request *q);
 
 /* ---- form.c ---- */
 /* 1 if the protocol takes forms and this is one that resolve() may read. */
@@ -131,6 +133,7 @@ int iipd_hand_over(iipd_request *q, int status); /* httpd words this answer */
 iip_status iipd_send_stream(iipd_request *q, iip_server_t *sv, iip_budget *b);
 
 /* What goes out piece by piece. begun: some of it has. */
+#define IIPD_PIECE (65536 + 64) /* a JPIP answer with len=65536 and its end leave whole */
 typedef struct {
     iip_sink sink;
     request_rec *r;
@@ -152,6 +155,8 @@ enum { IIPD_OPEN, IIPD_READ, IIPD_DECODE, IIPD_PROCESS, IIPD_ENCODE, IIPD_SEND, 
 enum { IIPD_PROTOCOLS = 8, IIPD_CAME = IIP_CAME_MISS + 1 };
 /* Outcomes: iip_status, then 304, then what httpd words. */
 enum { IIPD_UNCHANGED = IIP_E_COUNT, IIPD_BY_HTTPD, IIPD_OUTCOMES };
+/* Of JPIP: messages' bytes; channels that were opened and closed by clients, and that were asked for in vain. */
+enum { IIPD_JPIP_BYTES, IIPD_JPIP_OPENED, IIPD_JPIP_CLOSED, IIPD_JPIP_LOST, IIPD_JPIP };
 /* Bucket i counts what took less than 2^i * IIPD_BUCKET microseconds and was in none before; the last the rest. */
 #define IIPD_BUCKET  64
 #define IIPD_BUCKETS 20
@@ -160,7 +165,7 @@ typedef struct {
 } iipd_histogram;
 typedef struct {
     apr_time_t since;
-    uint64_t outcome[IIPD_OUTCOMES], came[IIPD_CAME];
+    uint64_t outcome[IIPD_OUTCOMES], came[IIPD_CAME], jpip[IIPD_JPIP];
     iipd_histogram protocol[IIPD_PROTOCOLS], stage[IIPD_STAGES];
 } iipd_figures;
 int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
@@ -171,6 +176,7 @@ void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generati
 uint64_t iipd_client(const char *address);
 /* After a request of ours: rc is OK, or what httpd is to answer. */
 void iipd_count(const iipd_request *q, iip_server_t *sv, int rc);
+void iipd_count_jpip(int what, uint64_t n);
 /* All figures of the machine: counted here, the stores' of all children ever (what is held and under way: of those that
  * live), and the children that live, at most `room`; their number. 0: there is no shared memory. */
 int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int room);

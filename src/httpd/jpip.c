@@ -2,6 +2,7 @@
  * jpip-handler: the flow of a request, the headers of its answer (T.808 annex D), the stream. Which file and channel it
  * means is jpip_ask.c, what the answer is made of src/jpip/. */
 #include "httpd/jpipd.h"
+#include "gate.h"
 #include <string.h>
 #include <apr_siphash.h>
 #include <apr_strings.h>
@@ -160,12 +161,57 @@ static iip_status send_messages(iipd_ask *j, iip_sink *k, int zipped, iip_error 
     return rv == IIP_OK ? gzip_push(g, Z_FINISH, e) : rv;
 }
 
+/* Work is done in a place of the gate, as that on tiles is. Whatever the line is: how many there are of us is limited.
+ */
+static iip_status step_in(iipd_ask *j, iip_error *e)
+{
+    const iip_status rv = iip_gate_enter(iip_server_gate(j->sv), j->q->b, 1, e);
+
+    j->inside = rv == IIP_OK;
+    return rv;
+}
+
+static void step_out(iipd_ask *j)
+{
+    if (j->inside)
+        iip_gate_leave(iip_server_gate(j->sv));
+    j->inside = 0;
+}
+
+/* A slow reader must starve nobody: the place is given up while a piece leaves, and that time is the network's. */
+typedef struct {
+    iip_sink sink;
+    iipd_ask *j;
+    iipd_stream *down;
+    uint64_t bytes;
+} polite;
+
+static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
+{
+    polite *k = (polite *)sink;
+    iip_budget *b = k->j->q->b;
+    apr_time_t t0;
+    iip_status rv;
+
+    k->bytes += n;
+    if (k->down->n + n < IIPD_PIECE)
+        return k->down->sink.write(&k->down->sink, p, n, e);
+    step_out(k->j);
+    t0 = apr_time_now();
+    rv = k->down->sink.write(&k->down->sink, p, n, e);
+    t0 = apr_time_now() - t0;
+    b->until += b->until ? t0 : 0;
+    b->spent.send += t0;
+    return rv == IIP_OK ? step_in(k->j, e) : rv;
+}
+
 static int send_body(iipd_ask *j)
 {
     iipd_request *q = j->q;
     request_rec *r = q->r;
     int zipped = use_gzip(j);
     iipd_stream k;
+    polite down = {{polite_write}, j, &k, 0};
     iip_status rv;
 
     if (j->query.meta_only && j->a.t.meta_len > GZIP_LEAST)
@@ -177,10 +223,13 @@ static int send_body(iipd_ask *j)
     apr_table_setn(r->headers_out, "Accept-Ranges", "none");
     iipd_stream_begin(&k, r);
     if (r->header_only) {
+        step_out(j);
         iipd_stream_end(&k);
         return OK;
     }
-    rv = send_messages(j, &k.sink, zipped, &q->e);
+    rv = send_messages(j, &down.sink, zipped, &q->e);
+    step_out(j);
+    iipd_count_jpip(IIPD_JPIP_BYTES, down.bytes);
     iipd_jpip_leave(j, rv == IIP_OK);
     if (rv == IIP_OK) {
         iipd_stream_end(&k);
@@ -201,6 +250,7 @@ static int send_end(iipd_ask *j)
     iipd_stream k;
 
     jpip_session_close(j->session, 0);
+    iipd_count_jpip(IIPD_JPIP_CLOSED, 1);
     j->session = NULL;
     set_headers(j);
     iipd_cors(&j->q->set, j->q->r, j->q->r->headers_out);
@@ -266,20 +316,24 @@ static int answer(iipd_ask *j)
         return OK;
     if ((rc = iipd_jpip_file(j)) != OK || q->e.status != IIP_OK)
         return rc;
-    j->budget = (iip_budget){.limit = q->lim.memory, .until = q->lim.deadline ? apr_time_now() + q->lim.deadline : 0};
+    if (iip_claim_take(iip_server_gate(j->sv)->permits, iipd_budget(q), &j->own, &q->e) != IIP_OK ||
+        step_in(j, &q->e) != IIP_OK)
+        return OK;
     j->a = (jpip_answer){.q = &j->query,
                          .s = q->src,
-                         .indexes = iipd_indexes(),
+                         .indexes = iip_server_indexes(j->sv),
                          .open_link = iipd_jpip_link,
                          .link_ctx = j,
                          .session = j->session,
                          .max = q->set.jpip_max_response ? q->set.jpip_max_response : INT64_MAX,
-                         .b = &j->budget,
+                         .b = q->b,
                          .p = r->pool};
     if (choose_type(j, &q->e) != IIP_OK || jpip_answer_target(&j->a, &q->e) != IIP_OK)
         return OK;
-    if (j->a.type.kind == JPIP_TYPE_RAW)
+    if (j->a.type.kind == JPIP_TYPE_RAW) {
+        step_out(j);
         return send_raw(j);
+    }
     if (j->session && !j->opened && strcmp(j->session->tid, j->a.t.tid))
         return send_end(j);
     if (j->session)
@@ -304,6 +358,29 @@ static int is_method(const request_rec *r)
     return r->method_number == M_GET || r->method_number == M_POST || r->method_number == M_OPTIONS;
 }
 
+/* JPIP requests may take half of the server: one that waits for its channel or its client keeps a thread, and tiles are
+ * to find one. */
+static iip_status enter(iipd_ask *j)
+{
+    const iip_budget all = {.client = (uint64_t)-1, .per_client = iipd_jpip_most()};
+    iip_permits *permits = iip_server_gate(j->sv)->permits;
+    iip_error e;
+
+    j->own = -1;
+    if (iip_claim_take(permits, &all, &j->claim, &e) == IIP_OK)
+        return IIP_OK;
+    return iip_fail(&j->q->e, IIP_E_BUSY, 0, "JPIP: %d requests are under way", (int)all.per_client);
+}
+
+static void leave(iipd_ask *j)
+{
+    iip_permits *permits = iip_server_gate(j->sv)->permits;
+
+    step_out(j);
+    iip_claim_drop(permits, j->own);
+    iip_claim_drop(permits, j->claim);
+}
+
 static int serve(iipd_ask *j)
 {
     iipd_request *q = j->q;
@@ -324,10 +401,15 @@ static int serve(iipd_ask *j)
         rc = iipd_send_options(q);
         return rc;
     }
-    if (iipd_jpip_read(j, &q->e) != IIP_OK)
+    if (!j->sv) {
+        iip_refuse(&q->e, IIP_E_MEMORY, NULL);
+        return OK;
+    }
+    if (iipd_jpip_read(j, &q->e) != IIP_OK || enter(j) != IIP_OK)
         return OK;
     rc = answer(j);
     iipd_jpip_leave(j, 0);
+    leave(j);
     return rc;
 }
 
@@ -349,13 +431,16 @@ int iipd_jpip_handler(request_rec *r)
     j = apr_pcalloc(r->pool, sizeof *j);
     j->q = q;
     q->r = r;
+    q->began = apr_time_now();
     q->proto = iip_protocol_find(r->handler);
     q->in.set = &q->set;
     iip_settings_effective(&q->set, iipd_settings(r));
     iip_settings_limits(&q->lim, &q->set);
     iip_request_init(&q->rq, &q->set);
-    iipd_server_enter();
+    j->sv = iipd_server_enter();
     rc = serve(j);
+    if (rc != DECLINED)
+        iipd_count(q, j->sv, rc);
     iipd_server_leave();
     if (rc == DECLINED)
         return iipd_decline(r);
@@ -371,6 +456,7 @@ int iipd_jpip_handler(request_rec *r)
             iipd_send_error(q);
         }
     }
+    iipd_note_request(q);
     iipd_log_request(q);
     return OK;
 }

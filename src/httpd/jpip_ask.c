@@ -124,8 +124,11 @@ iip_status iipd_jpip_channel(iipd_ask *j, iip_error *e)
     if (named) {
         if (!j->store)
             return iip_refuse(e, IIP_E_BUSY, "cid");
-        if ((rv = begin(j, named, &old, e)) != IIP_OK)
+        if ((rv = begin(j, named, &old, e)) != IIP_OK) {
+            if (rv == IIP_E_BUSY && e->part)
+                iipd_count_jpip(IIPD_JPIP_LOST, 1);
             return rv;
+        }
         j->session = old;
     }
     if (query->cnew != 1 || !j->store)
@@ -149,7 +152,7 @@ iip_status iipd_jpip_channel(iipd_ask *j, iip_error *e)
 static void close_channels(iipd_ask *j)
 {
     const char *list = j->query.cclose;
-    int mine = 0, all = 0;
+    int mine = 0, all = 0, closed = 0;
 
     while (list && *list && j->store) {
         char *cid = ap_get_token(j->q->r->pool, &list, 0);
@@ -162,14 +165,18 @@ static void close_channels(iipd_ask *j)
         else if (j->session && !strcmp(cid, j->session->cid))
             mine = 1;
         else if (j->session)
-            jpip_session_close_other(j->session, cid);
-        else if (begin(j, cid, &s, &e) == IIP_OK)
+            closed += jpip_session_close_other(j->session, cid);
+        else if (begin(j, cid, &s, &e) == IIP_OK) {
             jpip_session_close(s, 0);
+            closed++;
+        }
     }
     if (j->session && mine) {
         jpip_session_close(j->session, all);
+        closed += !j->opened;
         j->session = NULL;
     }
+    iipd_count_jpip(IIPD_JPIP_CLOSED, (uint64_t)closed);
     j->query.cclose = NULL;
 }
 
@@ -179,8 +186,12 @@ void iipd_jpip_leave(iipd_ask *j, int sent)
     iip_error e;
 
     close_channels(j);
-    if (j->session && (sent || !j->opened) && jpip_session_end(j->session, sent, &e) != IIP_OK)
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, e.apr, j->q->r, "IIP0006: %s", e.detail);
+    if (j->session && (sent || !j->opened)) {
+        if (jpip_session_end(j->session, sent, &e) != IIP_OK)
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, e.apr, j->q->r, "IIP0006: %s", e.detail);
+        else if (j->opened)
+            iipd_count_jpip(IIPD_JPIP_OPENED, 1);
+    }
     j->session = NULL;
 }
 

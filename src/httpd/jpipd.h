@@ -17,7 +17,9 @@ typedef struct {
     int opened;     /* by this request */
     int other_type; /* than the one asked for first */
     jpip_answer a;
-    iip_budget budget;
+    iip_server_t *sv;
+    int claim, own; /* among the JPIP requests under way, and this client's; -1 = none */
+    int inside;     /* has a place to work in */
     const char *folder; /* mapped: encoded URL path of the target's folder */
 } iipd_ask;
 
@@ -41,7 +43,8 @@ iip_status iipd_jpip_link(void *ctx, const char *url, iip_source_t **s, apr_pool
 const char *iipd_jpip_encode(const char *path, apr_pool_t *p);
 
 /* ---- child.c ---- */
-jpip_indexes *iipd_indexes(void); /* the child's; NULL: none */
+/* Half the requests that the server can have under way; two at least, as one of a channel ends the one before. */
+int iipd_jpip_most(void);
 
 /* ---- channels.c ---- */
 int iipd_channels_pre_config(apr_pool_t *pconf);
@@ -49,6 +52,8 @@ int iipd_channels_pre_config(apr_pool_t *pconf);
 int iipd_channels_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 int iipd_channels_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 void iipd_channels_child_init(apr_pool_t *pchild, server_rec *s);
+/* Channels in the store and the bytes of their records. 0: this store cannot be counted. */
+int iipd_channels_read(apr_pool_t *p, uint64_t *channels, uint64_t *bytes);
 /* The store, for the length of a request; NULL: there is none (logged once). */
 const jpip_store *iipd_channels(request_rec *r);
 #endif

@@ -256,7 +256,6 @@ int iipd_send_error(iipd_request *q)
 
 /* ---- streams ---- */
 
-#define PIECE (65536 + 64) /* a JPIP answer with len=65536 and its end leave whole */
 
 static iip_status stream_flush(iipd_stream *k, iip_error *e)
 {
@@ -279,9 +278,9 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
     iip_status rv;
 
     while (n) {
-        size_t part = PIECE - k->n;
+        size_t part = IIPD_PIECE - k->n;
 
-        if (!k->piece && !(k->piece = malloc(PIECE)))
+        if (!k->piece && !(k->piece = malloc(IIPD_PIECE)))
             return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory to send from");
         if (part > n)
             part = n;
@@ -289,7 +288,7 @@ static iip_status stream_write(iip_sink *sink, const void *p, size_t n, iip_erro
         k->n += part;
         p = (const char *)p + part;
         n -= part;
-        if (k->n == PIECE && (rv = stream_flush(k, e)) != IIP_OK)
+        if (k->n == IIPD_PIECE && (rv = stream_flush(k, e)) != IIP_OK)
             return rv;
     }
     return IIP_OK;

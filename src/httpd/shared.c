@@ -21,7 +21,7 @@ APLOG_USE_MODULE(iip);
 #define SLOTS 1024
 
 /* iip_server_stats as a row of numbers: counters that only grow, then what is true at the moment. */
-enum { COUNTERS = 3 * 4 + 7, MOMENTS = 3 * 2 + 2 + 2 };
+enum { CACHES = 4, COUNTERS = CACHES * 4 + 4 + 7, MOMENTS = CACHES * 2 + 2 + 2 };
 
 typedef struct {
     int32_t pid; /* 0: free */
@@ -43,13 +43,13 @@ static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Both ways between the struct and the row; how: 1 into the row, 0 out of it. */
 static void convert(iip_server_stats *s, uint64_t *counter, uint64_t *moment, int into)
 {
-    iip_cache_stats *cache[] = {&s->info, &s->cell, &s->output};
+    iip_cache_stats *cache[CACHES] = {&s->info, &s->cell, &s->output, &s->index};
     iip_l2_stats *l = &s->shared;
     uint64_t busy[] = {(uint64_t)s->decoding, (uint64_t)s->waiting};
     uint64_t *c[COUNTERS], *m[MOMENTS];
     int nc = 0, nm = 0;
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < CACHES; i++) {
         c[nc++] = &cache[i]->hits;
         c[nc++] = &cache[i]->misses;
         c[nc++] = &cache[i]->waits;
@@ -57,6 +57,10 @@ static void convert(iip_server_stats *s, uint64_t *counter, uint64_t *moment, in
         m[nm++] = &cache[i]->bytes;
         m[nm++] = &cache[i]->entries;
     }
+    c[nc++] = &s->built;
+    c[nc++] = &s->loaded;
+    c[nc++] = &s->saved;
+    c[nc++] = &s->failed;
     c[nc++] = &l->hits;
     c[nc++] = &l->misses;
     c[nc++] = &l->foreign;
@@ -219,6 +223,12 @@ void iipd_count(const iipd_request *q, iip_server_t *sv, int rc)
     }
     if (own && sv)
         publish(sv);
+}
+
+void iipd_count_jpip(int what, uint64_t n)
+{
+    if (shared)
+        add(&shared->figures.jpip[what], n);
 }
 
 /* ---- reading ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The figures as a page, as JSON, as Prometheus' text, as one line of columns, and as a section of mod_status. What is
  * shown is one walk over all figures; how, one table of writers. */
-#include "httpd/iipd.h"
+#include "httpd/jpipd.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +18,8 @@ typedef struct {
     int children, pid[MOST_CHILDREN];
     int large, line;    /* permits in use, requests in line for one */
     double memory, cpu; /* bytes, seconds; of the children that live */
+    int counted;        /* channels and their bytes are known */
+    uint64_t channels, channel_bytes;
 } state;
 
 /* What a figure is: a counter, something of the moment, or a histogram of seconds. */
@@ -77,12 +79,13 @@ static void weigh(state *st)
     }
 }
 
-static void look(state *st)
+static void look(state *st, apr_pool_t *p)
 {
     memset(st, 0, sizeof *st);
     st->children = iipd_shared_read(&st->f, &st->s, st->pid, MOST_CHILDREN);
     if (iipd_shared_permits())
         iip_permits_read(iipd_shared_permits(), &st->large, &st->line);
+    st->counted = iipd_channels_read(p, &st->channels, &st->channel_bytes);
     weigh(st);
 }
 
@@ -124,7 +127,7 @@ static void walk(page *p, const state *st)
     const struct {
         const char *name;
         const iip_cache_stats *s;
-    } cache[] = {{"info", &st->s.info}, {"cell", &st->s.cell}, {"output", &st->s.output}};
+    } cache[] = {{"info", &st->s.info}, {"cell", &st->s.cell}, {"output", &st->s.output}, {"index", &st->s.index}};
     const struct {
         const char *name, *help;
         kind k;
@@ -142,6 +145,14 @@ static void walk(page *p, const state *st)
         uint64_t n;
     } memcached[] = {{"hit", l->hits},     {"miss", l->misses},   {"foreign", l->foreign}, {"late", l->late},
                      {"error", l->errors}, {"stored", l->stores}, {"dropped", l->dropped}};
+
+    const struct {
+        const char *name;
+        uint64_t n;
+    } indexes[] = {{"built", st->s.built}, {"loaded", st->s.loaded}, {"saved", st->s.saved}, {"failed", st->s.failed}},
+      channels[] = {{"opened", st->f.jpip[IIPD_JPIP_OPENED]},
+                    {"closed", st->f.jpip[IIPD_JPIP_CLOSED]},
+                    {"lost", st->f.jpip[IIPD_JPIP_LOST]}};
 
     w->value(p, "uptime_seconds", NULL, NULL, GAUGE, "since the figures began",
              (double)(apr_time_now() - st->f.since) / APR_USEC_PER_SEC);
@@ -164,6 +175,17 @@ static void walk(page *p, const state *st)
         w->value(p, "memcached", "event", memcached[i].name, COUNTER, "look-ups and stores in memcached",
                  (double)memcached[i].n);
     w->value(p, "memcached_shut", NULL, NULL, GAUGE, "servers left alone, over all children", (double)l->shut);
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++)
+        w->value(p, "packet_indexes", "event", indexes[i].name, COUNTER, "packet indexes of JPEG 2000 files",
+                 (double)indexes[i].n);
+    w->value(p, "jpip_bytes", NULL, NULL, COUNTER, "bytes of JPIP messages sent", (double)st->f.jpip[IIPD_JPIP_BYTES]);
+    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
+        w->value(p, "jpip_channel_events", "event", channels[i].name, COUNTER,
+                 "JPIP channels opened, closed by clients, and asked for but not there", (double)channels[i].n);
+    if (st->counted) {
+        w->value(p, "jpip_channels", NULL, NULL, GAUGE, "open JPIP channels", (double)st->channels);
+        w->value(p, "jpip_channel_bytes", NULL, NULL, GAUGE, "bytes of their records", (double)st->channel_bytes);
+    }
     w->value(p, "decoding", NULL, NULL, GAUGE, "requests with a place to decode", st->s.decoding);
     w->value(p, "waiting", NULL, NULL, GAUGE, "requests that wait for one", st->s.waiting);
     w->value(p, "large", NULL, NULL, GAUGE, "large requests at work, on the whole machine", st->large);
@@ -354,7 +376,7 @@ static void show(request_rec *r, const writer *w)
     state *st = apr_palloc(r->pool, sizeof *st);
     page p = {r, w, NULL, 0};
 
-    look(st);
+    look(st, r->pool);
     w->begin(&p);
     walk(&p, st);
     w->end(&p);
@@ -367,7 +389,7 @@ static void show_columns(request_rec *r)
     state *st = apr_palloc(r->pool, sizeof *st);
     uint64_t found, all;
 
-    look(st);
+    look(st, r->pool);
     found = st->f.came[IIP_CAME_HIT] + st->f.came[IIP_CAME_SHARED] + st->f.came[IIP_CAME_WAIT];
     all = found + st->f.came[IIP_CAME_RAW] + st->f.came[IIP_CAME_MISS];
     ap_rprintf(r, "%.3f %" APR_UINT64_T_FMT " %d %d %.4f %.1f %.2f\n", (double)apr_time_now() / 1e6, requests(st),

@@ -82,6 +82,8 @@ static iip_status message(out *o, const bin *b, uint64_t from, uint64_t to, uint
     *sent = m.last ? JPIP_WHOLE : from + m.length;
     if (!o->stop && o->a->session && jpip_session_cancelled(o->a->session))
         o->stop = JPIP_WINDOW_CHANGE;
+    if (!o->stop && o->a->b && o->a->b->until && apr_time_now() > o->a->b->until)
+        o->stop = JPIP_RESPONSE_LIMIT;
     return IIP_OK;
 }
 

@@ -300,16 +300,19 @@ void jpip_session_close(jpip_session *s, int all)
     st->unlock(st->ctx);
 }
 
-void jpip_session_close_other(const jpip_session *s, const char *cid)
+int jpip_session_close_other(const jpip_session *s, const char *cid)
 {
     jpip_session *other;
+    int found;
     iip_error e;
 
     if (!good_cid(cid) || make(&other, s->store, cid, 1, s->timeout, s->pool, &e) != IIP_OK)
-        return;
+        return 0;
     s->store->lock(s->store->ctx);
-    if (load(other, &e) == IIP_OK &&
-        !memcmp(((const fixed *)(void *)other->record)->group, s->group, sizeof((fixed *)0)->group))
+    found = load(other, &e) == IIP_OK &&
+            !memcmp(((const fixed *)(void *)other->record)->group, s->group, sizeof((fixed *)0)->group);
+    if (found)
         s->store->drop(s->store->ctx, cid);
     s->store->unlock(s->store->ctx);
+    return found;
 }

@@ -57,6 +57,6 @@ int jpip_session_cancelled(jpip_session *s);
 iip_status jpip_session_end(jpip_session *s, int keep, iip_error *e);
 /* Forgets the channel, instead of jpip_session_end(); all: and all others of its session. */
 void jpip_session_close(jpip_session *s, int all);
-/* Forgets another channel, if it is one of the same session. */
-void jpip_session_close_other(const jpip_session *s, const char *cid);
+/* Forgets another channel, if it is one of the same session; 1 if so. */
+int jpip_session_close_other(const jpip_session *s, const char *cid);
 #endif
