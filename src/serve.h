@@ -59,7 +59,7 @@ iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_i
 typedef struct {
     iip_cache_stats info, cell, output, index;
     uint64_t built, loaded, saved, failed; /* packet indexes (jpip/index.h) */
-    iip_l2_stats shared; /* zeros without one */
+    iip_l2_stats shared;                   /* zeros without one */
     int decoding, waiting;
 } iip_server_stats;
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out);

@@ -18,8 +18,8 @@ typedef struct {
     int other_type; /* than the one asked for first */
     jpip_answer a;
     iip_server_t *sv;
-    int claim, own; /* among the JPIP requests under way, and this client's; -1 = none */
-    int inside;     /* has a place to work in */
+    int claim, own;     /* among the JPIP requests under way, and this client's; -1 = none */
+    int inside;         /* has a place to work in */
     const char *folder; /* mapped: encoded URL path of the target's folder */
 } iipd_ask;
 

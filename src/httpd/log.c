@@ -36,7 +36,8 @@ void iipd_log_error(const iipd_request *q)
 
     if (e->status == IIP_E_ABORTED)
         level = APLOG_DEBUG;
-    if (!APLOG_R_IS_LEVEL(q->r, level) || (level <= APLOG_WARNING && said_already(e->status, q->file ? q->file : q->r->uri)))
+    if (!APLOG_R_IS_LEVEL(q->r, level) ||
+        (level <= APLOG_WARNING && said_already(e->status, q->file ? q->file : q->r->uri)))
         return;
     ap_log_rerror(APLOG_MARK, level, e->apr, q->r, "IIP%04d: %s: %s%s%s%s%s", 100 + e->status,
                   iip_status_name(e->status), q->file ? ap_escape_logitem(q->r->pool, q->file) : "no file",

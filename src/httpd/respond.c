@@ -256,7 +256,6 @@ int iipd_send_error(iipd_request *q)
 
 /* ---- streams ---- */
 
-
 static iip_status stream_flush(iipd_stream *k, iip_error *e)
 {
     apr_status_t rv;
