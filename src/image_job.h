@@ -9,7 +9,7 @@
 #include <apr_siphash.h>
 
 struct iip_server {
-    iip_cache_t *info, *cell, *output, *colour, *histogram, *mark;
+    iip_cache_t *info, *cell, *output, *colour, *histogram, *mark, *chain;
     iip_readers_t *readers;
     iip_l2_t *l2; /* NULL: there is none */
     jpip_indexes *indexes;

@@ -9,8 +9,10 @@
  *         ap_register_provider(p, IIP_DECODER_GROUP, "openslide", IIP_DECODER_VERSION, &decoder);
  *     }
  *
- * mod_iip asks for all of them once the configuration is read, so the order of LoadModule does not matter, and never
- * unless the two were built with the same IIP_CODEC_ABI.
+ * mod_iip asks for all of them once the configuration is read, so the order of LoadModule does not matter. One that was
+ * built with another IIP_CODEC_ABI is left out, with a line in the error log: of its iip_decoder only `abi` and `name`
+ * are looked at, which therefore stay its first members. What is here has no other promise: a new ABI needs a provider
+ * that is built again.
  *
  * Which decoder gets a file: the one most sure of the first bytes, among
  * equals that of higher `priority` (those of mod_iip have 50 to 100), and behind it the next whenever one refuses with

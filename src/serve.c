@@ -21,6 +21,7 @@
 #define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
 #define MARK_BUDGET   (34 << 20) /* of watermarks: an eighth is the largest */
 #define MOST_XMP      (1 << 20)
+#define CHAIN_BUDGET  (2 << 20) /* of TIFF directories: thirty-two files of the most that are read, else thousands */
 #define INDEX_BUDGET  ((size_t)64 << 20) /* bytes of packet indexes in memory; of mapped ones eight times as many */
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
@@ -39,9 +40,12 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
         return NULL;
     sv->readers = iip_readers_create((int)set->metadata_cache.b, p);
     sv->indexes = jpip_indexes_create(set->state_dir, set->jpip_index_age, INDEX_BUDGET, p);
+    sv->chain = iip_cache_create("directories", CHAIN_BUDGET, p);
     iip_jp2_indexes(sv->indexes, -1);
+    iip_tiff_indexes(sv->chain);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
-    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->readers && sv->indexes
+    return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->chain && sv->readers &&
+                   sv->indexes
                ? sv
                : NULL;
 }
@@ -82,6 +86,8 @@ void iip_server_destroy(iip_server_t *sv)
     iip_cache_clear(sv->mark);
     iip_readers_clear(sv->readers);
     iip_jp2_indexes(NULL, -1);
+    iip_tiff_indexes(NULL);
+    iip_cache_clear(sv->chain);
     jpip_indexes_clear(sv->indexes);
     iip_gate_destroy(&sv->gate);
 }

@@ -151,7 +151,7 @@ typedef struct iip_decoder {
 } iip_decoder;
 
 #define IIP_SNIFF     64
-#define IIP_CODEC_ABI 1
+#define IIP_CODEC_ABI 2 /* one more with each change of anything that other modules are built with */
 /* << */
 
 /* Where an encoder's bytes go. */
@@ -207,6 +207,10 @@ const iip_decoder *iip_decoder_next(const unsigned char *head, size_t n, const i
 const iip_encoder *iip_encoder_find(iip_format f);      /* NULL if not built */
 const iip_encoder *iip_encoder_by_ext(const char *ext); /* exact, lower case */
 const iip_encoder *iip_encoder_at(int i);               /* in order of preference; NULL past the end */
+struct iip_cache;
+/* tiff_page.c: where the decoder of TIFF keeps, of each file, which directories are whose pages; NULL: each reader
+ * walks the chain. Before threads; one for the whole process. */
+void iip_tiff_indexes(struct iip_cache *kept);
 /* tiff_write.c: 1 if libtiff here has that compression, an IIP_TIFF_ value. */
 int iip_tiff_writes(int compression);
 /* Before the first request only. 0, or -1: made for another IIP_CODEC_ABI, a MUST is missing, or the table is full. */

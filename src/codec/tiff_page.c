@@ -5,6 +5,7 @@
  * because it is a SubIFD, or (older writers) because both are tiled and it follows in the chain. All else is a page:
  * labels, overviews of another shape, the plain next picture. */
 #include "codec/tiff_dir.h"
+#include "cache/cache.h"
 #include <apr_strings.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static iip_status codec_check(iip_tiff_file *f, const iip_tiff_dir *d)
     return IIP_OK;
 }
 
-/* What the chain is sorted by; kept of all directories only while a file is opened. */
+/* What the chain is sorted by; kept of all directories only while it is walked. */
 typedef struct {
     uint64_t at;
     int64_t w, h;
@@ -88,7 +89,22 @@ typedef struct {
     unsigned subtype;
     int tiled, ojpeg, good; /* good: it can be read */
     int page;               /* index of the directory it is a level of; its own: a page; -1: neither */
+    size_t size, to;        /* of a page: its directories, and where the next of them goes */
 } node;
+
+/* What is kept of a chain: where the directories of each page are. Those of page i are v[v[i]] to v[v[i + 1] - 1], its
+ * own first, then its levels as they follow each other. */
+typedef struct {
+    int pages;
+    uint64_t v[];
+} chain_index;
+
+static iip_cache_t *indexes;
+
+void iip_tiff_indexes(iip_cache_t *kept)
+{
+    indexes = kept;
+}
 
 /* format: of the page, for its smaller copies. libvips (8.14 at least) leaves the tag out of them, and floats or signed
  * numbers are meant all the same. */
@@ -124,14 +140,16 @@ static iip_status chain(iip_tiff_file *f, node **list, int *count)
 {
     iip_tiff_dir d;
     iip_tiff_entry format = {0}; /* of the latest page */
+    uint64_t mark = 0;           /* a place passed before, further on each time: in a loop it comes again (Brent) */
     int n = 0, room = 0;
 
     for (uint64_t at = f->first; at; at = d.next) {
         node *v;
 
-        for (int i = 0; i < n; i++)
-            if ((*list)[i].at == at)
-                return FAIL(f, IIP_E_FORMAT, "the directories form a loop");
+        if (n && at == mark)
+            return FAIL(f, IIP_E_FORMAT, "the directories form a loop");
+        if (!(n & (n - 1)))
+            mark = at;
         if (n == IIP_TIFF_DIRS)
             return FAIL(f, IIP_E_FORMAT, "more than %d directories", n);
         if (n == room) {
@@ -272,7 +290,56 @@ static iip_status level_put(iip_tiff_file *f, iip_tiff_level *v, int *n, const i
     return IIP_OK;
 }
 
-static iip_status gather(iip_tiff_file *f, const node *nodes, int count, int at, iip_tiff_level **out, int *levels,
+/* NULL: memory is out. */
+static chain_index *index_of(node *v, int n)
+{
+    chain_index *ix;
+    size_t pages = 0, all = 0, at;
+
+    for (int i = 0; i < n; i++)
+        if (v[i].page >= 0) {
+            pages += v[i].page == i;
+            all++;
+            v[v[i].page].size++;
+        }
+    if (!(ix = malloc(sizeof *ix + (pages + 1 + all) * sizeof *ix->v)))
+        return NULL;
+    at = pages + 1;
+    ix->pages = 0;
+    for (int i = 0; i < n; i++)
+        if (v[i].page == i) {
+            ix->v[ix->pages++] = at;
+            ix->v[at] = v[i].at;
+            v[i].to = at + 1;
+            at += v[i].size;
+        }
+    ix->v[pages] = at;
+    for (int i = 0; i < n; i++)
+        if (v[i].page >= 0 && v[i].page != i)
+            ix->v[v[v[i].page].to++] = v[i].at;
+    return ix;
+}
+
+static iip_status fill_index(void *file, iip_blob **out, iip_error *e)
+{
+    iip_tiff_file *f = file;
+    chain_index *ix;
+    node *v = NULL;
+    int n = 0;
+
+    if (chain(f, &v, &n) == IIP_OK) {
+        sort_out(v, n);
+        if (!iip_source_same(f->src))
+            FAIL(f, IIP_E_CHANGED, "replaced while its directories were read");
+        else if (!(ix = index_of(v, n)) || !(*out = iip_blob_make(ix, (size_t)ix->v[ix->pages] * sizeof *ix->v, free)))
+            FAIL(f, IIP_E_MEMORY, "%d directories", n);
+    }
+    free(v);
+    return f->bad;
+}
+
+/* The page and its levels, whose directories are at those places. */
+static iip_status gather(iip_tiff_file *f, const uint64_t *at, size_t count, iip_tiff_level **out, int *levels,
                          apr_pool_t *p)
 {
     iip_tiff_level *v = malloc((IIP_MAX_LEVELS + 1) * sizeof *v), *next = v + IIP_MAX_LEVELS;
@@ -281,12 +348,12 @@ static iip_status gather(iip_tiff_file *f, const node *nodes, int count, int at,
 
     if (!v)
         return FAIL(f, IIP_E_MEMORY, "levels");
-    level_read(f, nodes[at].at, v, NULL, p);
+    level_read(f, at[0], v, NULL, p);
     sub = &v[0].dir.tag[TAG_SUBDIRS];
     if (!f->bad && sub->count > IIP_TIFF_SUBDIRS)
         FAIL(f, IIP_E_FORMAT, "%" PRIu64 " SubIFDs", sub->count);
-    for (int i = 0; i < count && !f->bad; i++)
-        if (i != at && nodes[i].page == at && level_read(f, nodes[i].at, next, v, p) == IIP_OK)
+    for (size_t i = 1; i < count && !f->bad; i++)
+        if (level_read(f, at[i], next, v, p) == IIP_OK)
             level_put(f, v, &n, next);
     for (uint64_t i = 0; !f->bad && i < sub->count; i++) {
         uint64_t place = iip_tiff_uint(f, sub, i, 0);
@@ -304,20 +371,21 @@ static iip_status gather(iip_tiff_file *f, const node *nodes, int count, int at,
 
 iip_status iip_tiff_page(iip_tiff_file *f, int page, int *pages, iip_tiff_level **level, int *levels, apr_pool_t *p)
 {
-    node *v = NULL;
-    int n = 0, at = -1;
+    const int i = page < 0 ? 0 : page;
+    const chain_index *ix;
+    iip_blob *hold = NULL;
 
     *pages = 0;
-    if (chain(f, &v, &n) == IIP_OK) {
-        sort_out(v, n);
-        for (int i = 0; i < n; i++)
-            if (v[i].page == i && (*pages)++ == (page < 0 ? 0 : page))
-                at = i;
-        if (at < 0)
-            FAIL(f, IIP_E_NOT_FOUND, "no page %d of %d", page + 1, *pages);
-        else
-            gather(f, v, n, at, level, levels, p);
-    }
-    free(v);
+    f->bad = indexes ? iip_cache_get(indexes, &f->src->id, sizeof f->src->id, 0, fill_index, f, &hold, f->e)
+                     : fill_index(f, &hold, f->e);
+    if (f->bad)
+        return f->bad;
+    ix = hold->data;
+    *pages = ix->pages;
+    if (i >= ix->pages)
+        FAIL(f, IIP_E_NOT_FOUND, "no page %d of %d", page + 1, ix->pages);
+    else
+        gather(f, ix->v + ix->v[i], ix->v[i + 1] - ix->v[i], level, levels, p);
+    iip_blob_release(hold);
     return f->bad;
 }

@@ -132,7 +132,7 @@ iip_status iip_compose_point(const iip_request *rq, const iip_info *info, iip_vi
         if (rv != IIP_OK)
             return told(a, rv, e, p);
     }
-    iip_text_print(out, "</spectra>\n");
+    iip_text_print(out, "</spectra>");
     return out->status;
 }
 
@@ -219,7 +219,7 @@ iip_status iip_compose_profile(const iip_request *rq, const iip_info *info, iip_
         if (count > 1)
             iip_text_print(out, "%s\n", i + 1 < count ? "," : "");
     }
-    iip_text_print(out, "%s}\n", count > 1 ? "\t}\n" : "\n");
+    iip_text_print(out, "%s}", count > 1 ? "\t}\n" : "\n");
     return out->status;
 }
 

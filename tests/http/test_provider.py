@@ -129,15 +129,16 @@ def test_load_order_and_restart(serve, module, slides):
             assert s.get("/i/mirax.mrxs/info.json").json()["width"] == 256
 
 
-@pytest.mark.log(r"IIP0005: decoder openslide of another module is left out: made for ABI 99")
-def test_made_for_another_abi(serve, place, include, slides):
-    old = place + "/old"
+@pytest.mark.parametrize("abi", [1, 99])
+@pytest.mark.log(r"IIP0005: decoder openslide of another module is left out: made for ABI (1|99) of mod_iip, this is \d+,")
+def test_made_for_another_abi(serve, place, include, slides, abi):
+    old = place + "/old-%d" % abi
     os.makedirs(old)
     with open(include + "/mod_iip.h") as f, open(old + "/mod_iip.h", "w") as g:
         text = f.read()
         assert text.count("#define IIP_CODEC_ABI ") == 1
-        g.write(text.replace("#define IIP_CODEC_ABI ", "#define IIP_CODEC_ABI 99 //"))
-    so = apxs(place + "/bad", old)
+        g.write(text.replace("#define IIP_CODEC_ABI ", "#define IIP_CODEC_ABI %d //" % abi))
+    so = apxs(place + "/bad-%d" % abi, old)
     s = serve("LoadModule iip_openslide_module %s\n" % so + SITE.replace("{slides}", slides[0]), fresh=True)
     assert s.logtext().count("IIP0005") == 1
     assert s.get("/i/mirax.mrxs/info.json").json()["width"] == 20, "the index alone: a JPEG"

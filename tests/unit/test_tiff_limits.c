@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * TIFF reader: files of terabytes, strips as high as the picture, and every limit at its edge. */
 #include "tiff_plain.h"
+#include "cache/cache.h"
+#include <limits.h>
 #include <malloc.h>
 
 enum { G = PHOTOMETRIC_MINISBLACK, R = PHOTOMETRIC_RGB };
@@ -325,6 +327,110 @@ static void test_limits(void **state)
     free(file);
 }
 
+/* --- many pages --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    iip_source_t s;
+    const unsigned char *file;
+    int reads;
+} counting;
+
+static iip_status count_read(iip_source_t *s, void *buf, size_t n, int64_t off, iip_error *e)
+{
+    counting *c = (counting *)s;
+
+    c->reads++;
+    memcpy(buf, c->file + off, n);
+    return IIP_OK;
+}
+
+/* The width of a page of c, and how often the file was read for it. */
+static int64_t page_width(counting *c, int page, int *reads)
+{
+    apr_pool_t *p;
+    iip_reader_t *r;
+    iip_info info = {0};
+    iip_error e = {0};
+    iip_status rv;
+
+    c->reads = 0;
+    apr_pool_create(&p, NULL);
+    rv = iip_decoder_tiff.open(&r, &c->s, page, NULL, p, &e);
+    if (rv == IIP_OK)
+        rv = iip_decoder_tiff.info(r, &info, p, &e);
+    apr_pool_destroy(p);
+    *reads = c->reads;
+    return rv == IIP_OK ? info.level[0].w : -(int64_t)rv;
+}
+
+/* Whichever of thousands of pages is asked for: once the chain was walked, as good as nothing else is read. */
+static void test_pages(void **state)
+{
+    enum { PAGES = 2000, STEP = 100 };
+    unsigned char *file = calloc(1, PAGES * STEP + 20000);
+    counting c = {.s = {.read = count_read, .fd = -1, .name = "pages", .id = {.ino = 1, .size = PAGES * STEP + 20000}},
+                  .file = file};
+    iip_cache_t *kept;
+    apr_pool_t *p;
+    int reads;
+
+    put_head(file);
+    for (int i = 0; i < PAGES;
+         i++) { /* each 8 pixels wider than the one before; every fifth has a smaller copy behind */
+        const int copy = i % 5 == 4;
+        const entry e[] = {{254, 4, 1, copy},
+                           {256, 4, 1, copy ? i + 3 : 2 * i + 8},
+                           {257, 4, 1, copy ? 5 : 10},
+                           {258, 3, 1, 8},
+                           {273, 4, 1, 8},
+                           {278, 4, 1, 10},
+                           {279, 4, 1, 40}};
+
+        put_dir(file, 8 + (size_t)i * STEP, e, 7, i == PAGES - 1 ? 0 : 8 + (uint32_t)(i + 1) * STEP);
+    }
+    apr_pool_create(&p, NULL);
+    for (int with = 0; with < 2; with++) {
+        kept = with ? iip_cache_create("directories", 1 << 20, p) : NULL;
+        iip_tiff_indexes(kept);
+        for (int n = 0; n < PAGES * 4 / 5; n += n < 20 ? 1 : 157) {
+            const int i = n / 4 * 5 + n % 4;
+
+            assert_int_equal(page_width(&c, n, &reads), 2 * i + 8);
+            assert_true(with && n ? reads < 30 : reads >= PAGES * STEP / 1024);
+        }
+        assert_int_equal(page_width(&c, PAGES * 4 / 5, &reads), -IIP_E_NOT_FOUND);
+        assert_int_equal(page_width(&c, INT_MAX, &reads), -IIP_E_NOT_FOUND);
+    }
+    c.s.id.mtime_ns = 1; /* the file was replaced: what is kept of it is not it */
+    put_dir(
+        file, 8,
+        (entry[]){{256, 4, 1, 77}, {257, 4, 1, 10}, {258, 3, 1, 8}, {273, 4, 1, 8}, {278, 4, 1, 10}, {279, 4, 1, 40}},
+        6, 0);
+    assert_int_equal(page_width(&c, 0, &reads), 77);
+    assert_int_equal(page_width(&c, 1, &reads), -IIP_E_NOT_FOUND);
+    iip_tiff_indexes(NULL);
+    iip_cache_clear(kept);
+    apr_pool_destroy(p);
+    free(file);
+}
+
+/* Chains that come back to any of their directories. */
+static void test_loops(void **state)
+{
+    static const entry e[] = {{256, 4, 1, 10}, {257, 4, 1, 10}, {258, 3, 1, 8},
+                              {273, 4, 1, 8},  {278, 4, 1, 10}, {279, 4, 1, 40}};
+    unsigned char *file = calloc(1, 1 << 20);
+
+    put_head(file);
+    for (int n = 1; n < 40; n++)
+        for (int back = 0; back < n; back++) {
+            for (int i = 0; i < n; i++)
+                put_dir(file, 8 + (size_t)i * 100, e, 6, 8 + (uint32_t)(i == n - 1 ? back : i + 1) * 100);
+            refused(file, 1 << 20, IIP_E_FORMAT);
+        }
+    free(file);
+}
+
 /* Reads outside of a picture are refused, whatever their numbers. */
 static void test_outside(void **state)
 {
@@ -357,10 +463,8 @@ static void test_outside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sparse),
-        cmocka_unit_test(test_tall),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_sparse), cmocka_unit_test(test_tall),  cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_pages),  cmocka_unit_test(test_loops), cmocka_unit_test(test_outside),
     };
 
     apr_initialize();
