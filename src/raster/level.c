@@ -2,6 +2,10 @@
  * The source of rows: a window of a stored level, fetched by rows of cells so that each cell is decoded once. */
 #include "raster/stage.h"
 
+#define UPSIDE_DOWN (INT64_C(64) << 20) /* bytes of a strip */
+#define LYING       (INT64_C(160) << 20)
+#define PASSES      4
+
 typedef struct {
     iip_stage_t base;
     iip_rect cover;
@@ -53,11 +57,16 @@ static iip_status level_next(iip_stage_t *base, int64_t max_rows, iip_raster *ou
 int64_t iip_strip_rows(const iip_info *info, int level, int64_t width)
 {
     const iip_level *l = &info->level[level];
-    int64_t row = width * info->bands * (int64_t)iip_sample_size(info->sample), n;
+    const int64_t row = width * info->bands * (int64_t)iip_sample_size(info->sample);
+    int64_t n;
 
+    if (info->orientation >= 5 && l->tile_h == l->h) {
+        n = LYING / row;
+        return n < l->h && n * PASSES >= l->h ? n : l->h;
+    }
     if ((info->orientation != 3 && info->orientation != 4) || l->tile_w < l->w)
         return l->tile_h;
-    n = (64 << 20) / (row * l->tile_h);
+    n = UPSIDE_DOWN / (row * l->tile_h);
     return n > 1 ? n * l->tile_h : l->tile_h;
 }
 

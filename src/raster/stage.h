@@ -5,7 +5,9 @@
 #include "raster/raster.h"
 
 /* level.c: rows of a level's window of that width that are fetched at once: a row of cells. Where they come upside down
- * out of a format that is read downwards, more of them (up to 64 MiB), since each begins the file again. */
+ * out of a format that is read downwards, more of them (up to 64 MiB), since each begins the file again. Where they are
+ * columns of a picture that lies on its side, as tall as itself, no more than 160 MiB of them, and the picture is read
+ * again for the next ones; but not more often than four times. */
 int64_t iip_strip_rows(const iip_info *info, int level, int64_t width);
 
 /* A zeroed stage of size bytes (its first member is an iip_stage_t) above up, whose shape it starts with; charged to b.

@@ -454,10 +454,9 @@ static void examine(picture *k, int known)
         give(k);
         find_parts(k);
         judge_shape(k);
-        if (measure(k, &e) != IIP_OK)
+        judge_limits(k);
+        if (k->verdict != REFUSED && measure(k, &e) != IIP_OK)
             refuse(k, &e);
-        else
-            judge_limits(k);
     }
     if (k->verdict == SLOW ||
         (k->verdict == REFUSED && known &&

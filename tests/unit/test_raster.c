@@ -88,6 +88,68 @@ static void test_level(void **state)
     free(pic.v);
 }
 
+/* A picture that lies on its side comes in columns as tall as itself: read again for each part of it that is held, some
+ * times at most, and the parts join. */
+typedef struct {
+    int64_t next; /* the row that has to come */
+    int parts;
+} columns;
+
+static iip_status fetch_ends(void *ctx, int level, iip_rect want, iip_raster *out, iip_error *e)
+{
+    columns *c = ctx;
+
+    assert_true(want.y == c->next && want.x == 0 && want.w == out->w && want.h == out->h);
+    for (int64_t y = 0; y < want.h; y++) /* no more than is looked at */
+        memcpy(out->px + (size_t)y * out->stride, &(int64_t){want.y + y}, sizeof(int64_t));
+    c->next += want.h;
+    c->parts++;
+    return IIP_OK;
+}
+
+static void test_lying(void **state)
+{
+    static const struct {
+        int64_t w, h;
+        int parts; /* 0: too many: all at once */
+    } rows[] = {{1000, 900, 1},    {70000, 2000, 1},  {70000, 3000, 2},
+                {300000, 2200, 4}, {300000, 2400, 0}, {400000000, 3, 0}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int orientation = 5; orientation <= 8; orientation++) {
+            const int64_t w = rows[i].w, h = rows[i].h;
+            iip_info info = {.levels = 1, .bands = 1, .sample = IIP_U8, .orientation = orientation};
+            iip_rect cover = {0, 0, w, h};
+            columns c = {0, 0};
+            iip_stage_t *s;
+            iip_raster out;
+            room r;
+            int64_t y = 0;
+
+            info.level[0] = (iip_level){w, h, 64, h};
+            room_open(&r, (size_t)170 << 20);
+            s = iip_stage_level(&cover, 0, &info, fetch_ends, &c, &r.budget, r.pool, &r.err);
+            if (!rows[i].parts) {
+                assert_null(s);
+                assert_int_equal(r.err.status, IIP_E_MEMORY);
+                room_close(&r);
+                continue;
+            }
+            assert_non_null(s);
+            while (y < h) {
+                int64_t is;
+
+                assert_int_equal(s->next(s, 37, &out, &r.err), IIP_OK);
+                for (int64_t k = 0; k < out.h; k++, y++) {
+                    memcpy(&is, out.px + (size_t)k * out.stride, sizeof is);
+                    assert_int_equal(is, y);
+                }
+            }
+            assert_int_equal(c.parts, rows[i].parts);
+            room_close(&r);
+        }
+}
+
 /* ---- budget ---- */
 
 static int gone_now(void *ctx)
@@ -547,19 +609,13 @@ static void test_chain_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_level),
-        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_malloc_fails),
-        cmocka_unit_test(test_op),
-        cmocka_unit_test(test_op_deep),
-        cmocka_unit_test(test_flatten),
-        cmocka_unit_test(test_chain),
-        cmocka_unit_test(test_chain_order),
-        cmocka_unit_test(test_chain_bitonal),
-        cmocka_unit_test(test_chain_seams),
-        cmocka_unit_test(test_chain_tiles),
-        cmocka_unit_test(test_chain_memory),
-        cmocka_unit_test(test_chain_out_of_memory),
+        cmocka_unit_test(test_level),        cmocka_unit_test(test_lying),
+        cmocka_unit_test(test_budget),       cmocka_unit_test(test_malloc_fails),
+        cmocka_unit_test(test_op),           cmocka_unit_test(test_op_deep),
+        cmocka_unit_test(test_flatten),      cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_chain_order),  cmocka_unit_test(test_chain_bitonal),
+        cmocka_unit_test(test_chain_seams),  cmocka_unit_test(test_chain_tiles),
+        cmocka_unit_test(test_chain_memory), cmocka_unit_test(test_chain_out_of_memory),
         cmocka_unit_test(test_chain_stops),
     };
     int failed;
