@@ -6,17 +6,18 @@
 
 const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t len, size_t *klen, apr_pool_t *p)
 {
-    const uint64_t id[4] = {s->id.ino, (uint64_t)s->id.size, (uint64_t)s->id.mtime_ns, (uint64_t)s->id.ctime_ns};
     const size_t name = strlen(s->name) + 1;
+    int64_t id[4];
     char *key = apr_palloc(p, sizeof IIP_VERSION + name + sizeof id + len), *at = key;
 
+    iip_source_shared(s, id);
     memcpy(at, IIP_VERSION, sizeof IIP_VERSION);
     at += sizeof IIP_VERSION;
     memcpy(at, s->name, name);
     at += name;
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 8; k++)
-            *at++ = (char)(id[i] >> 8 * k); /* alike on machines of any kind */
+            *at++ = (char)((uint64_t)id[i] >> 8 * k); /* alike on machines of any kind */
     memcpy(at, line, len);
     *klen = (size_t)(at - key) + len;
     return key;
@@ -28,7 +29,7 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
     static const char hex[] = "0123456789abcdef";
     char text[1200];
     size_t at = 0, n = strlen(s->name);
-    int64_t id[4] = {(int64_t)s->id.ino, s->id.size, s->id.mtime_ns, s->id.ctime_ns};
+    int64_t id[4];
 
     /* A name longer than a good one (httpd mapped it) still counts by its last part; the inode does the rest. */
     if (n > 1024) {
@@ -37,6 +38,7 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
     }
     memcpy(text, s->name + at, n);
     at = n;
+    iip_source_shared(s, id);
     memcpy(text + at, id, sizeof id);
     at += sizeof id;
     memcpy(text + at, IIP_VERSION, sizeof IIP_VERSION);

@@ -146,12 +146,11 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
         at = put_int(out, at, room, ":", rq->part.b);
     }
     if (rq->watermark) {
-        const iip_ident *id = &rq->watermark->id;
+        int64_t id[4];
 
-        /* What other machines can tell alike, as in the ETag */
-        at = put_unsigned(out, at, room, ";watermark=", id->ino);
-        at = PUT_LIST(",", id->size, id->mtime_ns, id->ctime_ns, rq->set->watermark->opacity,
-                      rq->set->watermark->chance);
+        iip_source_shared(rq->watermark, id);
+        at = put_unsigned(out, at, room, ";watermark=", (uint64_t)id[0]);
+        at = PUT_LIST(",", id[1], id[2], id[3], rq->set->watermark->opacity, rq->set->watermark->chance);
     }
     for (int i = 0; i < rq->op_count; i++) {
         at = put_unsigned(out, at, room, ";op=", rq->op[i].kind);

@@ -260,10 +260,10 @@ static int open_rooted(iipd_request *q, iip_server_t *sv, iip_error *e)
     const iip_root *root = q->set.root;
     const char *suffix = q->set.suffix ? q->set.suffix : "", *file;
 
-    if (iip_source_file(&q->src, root, apr_pstrcat(p, q->file, suffix, NULL), p, e) == IIP_E_NOT_FOUND &&
+    if (iipd_source(q, &q->src, root, apr_pstrcat(p, q->file, suffix, NULL), p, e) == IIP_E_NOT_FOUND &&
         q->proto->page && (file = q->proto->page(&q->in, &q->rq, q->file, p))) {
         iip_refuse(e, IIP_OK, NULL);
-        if (iip_source_file(&q->src, root, apr_pstrcat(p, file, suffix, NULL), p, e) == IIP_OK)
+        if (iipd_source(q, &q->src, root, apr_pstrcat(p, file, suffix, NULL), p, e) == IIP_OK)
             return iipd_look_up_page(q, file);
     }
     open_view(q, sv, q->file, e);
@@ -273,7 +273,7 @@ static int open_rooted(iipd_request *q, iip_server_t *sv, iip_error *e)
 /* What httpd found under a name of a query; where it found no file, a view of that name. */
 static void open_named(iipd_request *q, iip_server_t *sv, iip_error *e)
 {
-    iip_source_file(&q->src, NULL, q->file, q->r->pool, e);
+    iipd_source(q, &q->src, NULL, q->file, q->r->pool, e);
     open_view(q, sv, q->stem, e);
 }
 
@@ -282,7 +282,7 @@ static int is_ours(iipd_request *q, iip_server_t *sv, iip_error *look)
 {
     if (!q->file)
         return q->e.status != IIP_OK;
-    if (iip_source_file(&q->src, NULL, q->file, q->r->pool, look) != IIP_OK)
+    if (iipd_source(q, &q->src, NULL, q->file, q->r->pool, look) != IIP_OK)
         return *q->in.path != '\0';
     if (iip_serve_page(sv, q->src, &q->rq, &q->lim, &q->info, &q->hold, q->r->pool, look) == IIP_OK)
         return 1;

@@ -85,6 +85,10 @@ int iipd_resolve(iipd_request *q);
 /* What httpd says to the client's looking at the file beneath the root of which he asked for a page: OK, its settings
  * now hold; or a status. */
 int iipd_look_up_page(iipd_request *q, const char *file);
+/* iip_source_file() of this place: where its FileETag tells files apart by time and size alone, other machines have
+ * copies. */
+iip_status iipd_source(const iipd_request *q, iip_source_t **s, const iip_root *root, const char *name, apr_pool_t *p,
+                       iip_error *e);
 /* Opens a view of the sequence q->in.sequence by its file's name, as httpd allows it (in.named) or beneath the root;
  * ctx is q. */
 iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e);

@@ -64,7 +64,7 @@ int iipd_jpip_is_ours(iipd_request *q, const char *file)
     iip_source_t *s;
     iip_error e;
 
-    return iip_source_file(&s, NULL, file, q->r->pool, &e) == IIP_OK && s->id.size >= 12 &&
+    return iipd_source(q, &s, NULL, file, q->r->pool, &e) == IIP_OK && s->id.size >= 12 &&
            s->read(s, head, 12, 0, &e) == IIP_OK && (!memcmp(head, boxes, 12) || !memcmp(head, stream, 4));
 }
 
@@ -277,7 +277,7 @@ int iipd_jpip_file(iipd_ask *j)
     }
     if (j->session)
         j->session->target = j->name;
-    iip_source_file(&q->src, q->set.root, q->file, q->r->pool, &q->e);
+    iipd_source(q, &q->src, q->set.root, q->file, q->r->pool, &q->e);
     return OK;
 }
 
@@ -301,11 +301,11 @@ static iip_status link_rooted(iipd_ask *j, const char *path, int absolute, iip_s
     const char *name = absolute ? below(set->root->path, path) : jpip_link_beside(j->q->file, path, p);
 
     if (name)
-        return iip_source_file(s, set->root, name, p, e);
+        return iipd_source(j->q, s, set->root, name, p, e);
     for (const char *const *at = set->jpip_link_root; absolute && at && *at; at++)
         for (const iip_root *root = iipd_link_roots(); root; root = root->next)
             if (!strcmp(root->path, *at) && (name = below(root->path, path)))
-                return iip_source_file(s, root, name, p, e);
+                return iipd_source(j->q, s, root, name, p, e);
     return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
 }
 
@@ -325,7 +325,7 @@ static iip_status link_mapped(iipd_ask *j, const char *path, iip_source_t **s, a
     q->set = set;
     q->lim = lim;
     r->err_headers_out = errors;
-    return file ? iip_source_file(s, NULL, file, p, e) : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
+    return file ? iipd_source(q, s, NULL, file, p, e) : iip_refuse(e, IIP_E_NOT_FOUND, NULL);
 }
 
 iip_status iipd_jpip_link(void *ctx, const char *url, iip_source_t **s, apr_pool_t *p, iip_error *e)

@@ -317,6 +317,17 @@ static int resolve_named(iipd_request *q)
     return OK;
 }
 
+iip_status iipd_source(const iipd_request *q, iip_source_t **s, const iip_root *root, const char *name, apr_pool_t *p,
+                       iip_error *e)
+{
+    const core_dir_config *core = ap_get_core_module_config(q->r->per_dir_config);
+    iip_status rv = iip_source_file(s, root, name, p, e);
+
+    if (rv == IIP_OK)
+        (*s)->copied = (core->etag_bits & ETAG_ALL) == (ETAG_MTIME | ETAG_SIZE);
+    return rv;
+}
+
 iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_error *e)
 {
     iipd_request *q = ctx;
@@ -324,12 +335,12 @@ iip_status iipd_open_view(void *ctx, const char *name, iip_source_t **s, iip_err
     request_rec *sub;
 
     if (q->set.root)
-        return iip_source_file(s, q->set.root, name, q->r->pool, e);
+        return iipd_source(q, s, q->set.root, name, q->r->pool, e);
     if (!n || strncmp(name, q->stem, n) != 0 ||
         look_up_name(q, apr_pstrcat(q->r->pool, q->rq.name, name + n, NULL), &sub) != OK ||
         sub->finfo.filetype != APR_REG)
         return iip_refuse(e, IIP_E_NOT_FOUND, NULL);
-    return iip_source_file(s, NULL, sub->filename, q->r->pool, e);
+    return iipd_source(q, s, NULL, sub->filename, q->r->pool, e);
 }
 
 iip_status iipd_watermark(iipd_request *q)
@@ -342,7 +353,7 @@ iip_status iipd_watermark(iipd_request *q)
         return IIP_OK;
     sub = ap_sub_req_lookup_uri(mark->path, q->r, NULL);
     if (sub->status == HTTP_OK && sub->finfo.filetype == APR_REG &&
-        iip_source_file(&q->rq.watermark, NULL, sub->filename, q->r->pool, &why) == IIP_OK)
+        iipd_source(q, &q->rq.watermark, NULL, sub->filename, q->r->pool, &why) == IIP_OK)
         return IIP_OK;
     q->rq.watermark = NULL;
     return iip_fail(&q->e, IIP_E_IO, why.apr, "IIPWatermark %s: %s", mark->path, why.detail);
@@ -485,7 +496,7 @@ static int may_read_form(const iipd_request *q)
 
     if (!r->filename || r->finfo.filetype == APR_DIR || r->finfo.filetype == APR_NOFILE)
         return 1;
-    if (iip_source_file(&s, NULL, r->filename, r->pool, &e) != IIP_OK)
+    if (iipd_source(q, &s, NULL, r->filename, r->pool, &e) != IIP_OK)
         return 0;
     n = s->id.size < IIP_SNIFF ? (size_t)s->id.size : IIP_SNIFF;
     return s->read(s, head, n, 0, &e) == IIP_OK && iip_decoder_find(head, n);

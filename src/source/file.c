@@ -236,6 +236,14 @@ static file_source *file_make(const iip_root *root, const char *path, apr_pool_t
     return f;
 }
 
+void iip_source_shared(const iip_source_t *s, int64_t id[4])
+{
+    id[0] = s->copied ? 0 : (int64_t)s->id.ino;
+    id[1] = s->id.size;
+    id[2] = s->id.mtime_ns;
+    id[3] = s->copied ? 0 : s->id.ctime_ns;
+}
+
 iip_status iip_source_file(iip_source_t **s, const iip_root *root, const char *rel, apr_pool_t *p, iip_error *e)
 {
     file_source *f;
@@ -291,6 +299,7 @@ iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, i
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for a source");
     f->s.id = s->id;
     f->s.mtime = s->mtime;
+    f->s.copied = s->copied;
     *out = &f->s;
     if (s->fd < 0)
         return file_open(f, e);

@@ -10,7 +10,7 @@ typedef struct iip_source iip_source_t;
 /* Who the bytes are. All of it is in every key of this child's stores: a replaced file is another source, and so is the
  * same file through another root (root = the IIPRoot's number, 0 without: else a link out of one root would be answered
  * from what another's clients asked). No padding: hashed as bytes. The ETag, which other machines must be able to
- * reproduce, uses the name and this without root and dev. */
+ * reproduce, uses the name and this without root and dev; of what they have copies of, without ino and ctime too. */
 typedef struct {
     uint64_t root, dev, ino;
     int64_t size, mtime_ns, ctime_ns;
@@ -25,9 +25,12 @@ struct iip_source {
     const char *name; /* below the root, or the file's path: shared identity and log lines */
     apr_time_t mtime; /* of id, rounded down */
     int fd;           /* -1 if there is none (yet) */
+    int copied;       /* other machines have copies of it, equal in name, size and mtime */
 };
 /* << */
 
+/* What other machines can tell alike: ino (0 if copied), size, mtime_ns, ctime_ns (0 if copied). */
+void iip_source_shared(const iip_source_t *s, int64_t id[4]);
 /* Looks and opens at the first read, both beneath root with no step outside of it (openat2 RESOLVE_BENEATH,
  * where the kernel lacks it openat O_NOFOLLOW segment by segment; root->follow: plain openat), regular files only
  * (O_NONBLOCK). root NULL: rel is the absolute path httpd mapped. rel has passed iip_path_check(). IIP_E_NOT_FOUND

@@ -7,84 +7,17 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
-import urllib.parse
 
 import pytest
 
 import httpd
 from common import location, refused
+from stores import cached, wait_stored  # noqa: F401
 
-MEMCACHED = shutil.which("memcached") or "/usr/bin/memcached"
 PATIENT = "IIPMemcachedDeadline 5s\n"
 FORMAT = 'LogFormat "%U %>s cache=%{iip-cache}n ms=%{iip-ms}n level=%{iip-level}n" iip\nCustomLog "{dir}/access.log" iip\n'
-
-
-class Memcached:
-    def __init__(self, *args):
-        self.port = httpd.free_port()
-        self.args = args
-        self.proc = None
-        self.start()
-
-    def start(self):
-        cmd = [MEMCACHED, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "64", *self.args]
-        self.proc = subprocess.Popen(cmd + (["-u", "nobody"] if httpd.ROOT else []))
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 5).close()
-                return
-            time.sleep(0.05)
-        raise AssertionError("memcached did not start")
-
-    def kill(self):
-        if self.proc:
-            self.proc.send_signal(signal.SIGCONT)
-            self.proc.kill()
-            self.proc.wait()
-        self.proc = None
-
-    def ask(self, line, end=b"END\r\n"):
-        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
-            s.sendall(line if isinstance(line, bytes) else line.encode() + b"\r\n")
-            got = b""
-            while not got.endswith(end):
-                piece = s.recv(1 << 20)
-                if not piece:
-                    break
-                got += piece
-            return got
-
-    def stat(self, name):
-        return int(re.search(r"STAT %s (\d+)" % name, self.ask("stats").decode()).group(1))
-
-    def keys(self):
-        # newest items may take a moment to be listed
-        dump = self.ask("lru_crawler metadump all").decode()
-        return [urllib.parse.unquote(k) for k in re.findall(r"key=(\S+)", dump)]
-
-    def get(self, key):
-        head, rest = self.ask("get " + key).split(b"\r\n", 1)
-        return rest[:int(head.split()[3])]
-
-    def set(self, key, value):
-        assert self.ask(b"set %s 0 0 %d\r\n" % (key.encode(), len(value)) + value + b"\r\n", b"\r\n") == b"STORED\r\n"
-
-
-@pytest.fixture
-def cached():
-    """cached() -> a running memcached of this test."""
-    all_of_them = []
-
-    def make(*args):
-        all_of_them.append(Memcached(*args))
-        return all_of_them[-1]
-
-    yield make
-    for m in all_of_them:
-        m.kill()
 
 
 def conf(servers, root="{data}", more=PATIENT, client="apr"):
@@ -108,14 +41,6 @@ def notes(s, want):
     raise AssertionError("%d lines in the access log" % len(lines))
 
 
-def wait_stored(m, n):
-    for _ in range(200):
-        if m.stat("curr_items") >= n:
-            return
-        time.sleep(0.05)
-    raise AssertionError("only %d answers stored" % m.stat("curr_items"))
-
-
 CLIENTS = ["apr", "libmemcached"]
 
 
@@ -126,7 +51,7 @@ def test_shared_by_servers(serve, cached, client):
     m = cached()
     a = serve(conf([m], client=client), fresh=True)
     first = [a.get(tile(n)) for n in range(8)]
-    wait_stored(m, 8)
+    wait_stored(8, m)
     assert all(re.fullmatch("iip1:[0-9a-f]{32}", k) for k in m.keys())
     b = serve(conf([m], client=CLIENTS[CLIENTS.index(client) - 1]), fresh=True)
     second = [b.get(tile(n)) for n in range(8)]
@@ -159,7 +84,7 @@ def test_lifetime_and_size(serve, cached):
     m = cached()
     s = serve(conf([m], more=PATIENT + "IIPMemcachedTTL 2s\n"), fresh=True)
     assert s.get(tile(1)).status == 200
-    wait_stored(m, 1)
+    wait_stored(1, m)
     key = m.keys()[0]
     assert m.get(key)
     time.sleep(3.2)
@@ -191,7 +116,7 @@ def test_changed_deleted_forbidden(serve, cached, folder, data, client):
     s = serve(conf([m], folder, client=client), fresh=True)
     old = s.get(tile(1, "x.tif"))
     assert old.status == 200
-    wait_stored(m, 1)
+    wait_stored(1, m)
     assert s.get(tile(1, "x.tif")).body == old.body
     assert [x[2] for x in notes(s, 2)] == ["miss", "shared"]
     os.rename(folder + "/x.tif", folder + "/y.tif")
@@ -215,7 +140,7 @@ def test_foreign_values(serve, cached):
     m = cached()
     s = serve(conf([m]), fresh=True)
     good = [s.get(tile(n)).body for n in range(9)]
-    wait_stored(m, 9)
+    wait_stored(9, m)
     time.sleep(0.2)
     keys = m.keys()
     assert len(keys) == 9
@@ -247,7 +172,7 @@ def test_secret(serve, configtest, cached, folder):
 
     a = serve(with_secret("0123456789abcdef" * 6 + "\n"), fresh=True)
     assert a.get(tile(1)).status == 200
-    wait_stored(m, 1)
+    wait_stored(1, m)
     b = serve(with_secret("0123456789abcdef" * 5 + "0123456789ABCDEE") + "\n", fresh=True)
     assert b.get(tile(1)).status == 200
     assert notes(b, 1)[0][2] == "miss"
@@ -274,7 +199,7 @@ def test_killed_and_back(serve, cached, client):
     m = cached()
     s = serve(conf([m], client=client), fresh=True)
     good = [s.get(tile(n)).body for n in range(5)]
-    wait_stored(m, 5)
+    wait_stored(5, m)
     m.kill()
     t0 = time.time()
     assert [s.get(tile(n)).body for n in range(5)] == good
@@ -294,7 +219,7 @@ def test_stopped(serve, cached, client):
     m = cached()
     s = serve(conf([m], more="IIPMemcachedDeadline 1500ms\n", client=client), fresh=True)
     good = [s.get(tile(n)).body for n in range(5)]
-    wait_stored(m, 5)
+    wait_stored(5, m)
     os.kill(m.proc.pid, signal.SIGSTOP)
     tasks = "/proc/%d/task" % m.proc.pid
     until = time.time() + 5
@@ -320,7 +245,7 @@ def test_stopped_while_many_ask(serve, cached):
     m = cached()
     s = serve(conf([m], more="IIPMemcachedDeadline 1s\n"), fresh=True)
     good = {n: s.get(tile(n)).body for n in range(16)}
-    wait_stored(m, 16)
+    wait_stored(16, m)
     os.kill(m.proc.pid, signal.SIGSTOP)
     t0 = time.time()
     for n, body in zip(range(16), httpd.parallel(8, lambda n: s.get(tile(n)).body, range(16))):

@@ -426,6 +426,16 @@ static void test_etag(void **state)
     assert_string_not_equal(a, b);
     iip_serve_etag(h->src, "lime", 4, b);
     assert_string_not_equal(a, b);
+    other = *h->src;
+    other.copied = 1; /* of a copy neither inode nor ctime are alike */
+    iip_serve_etag(&other, "line", 4, a);
+    other.id.ino++;
+    other.id.ctime_ns++;
+    iip_serve_etag(&other, "line", 4, b);
+    assert_string_equal(a, b);
+    other.id.size++;
+    iip_serve_etag(&other, "line", 4, b);
+    assert_string_not_equal(a, b);
 }
 
 int main(void)
