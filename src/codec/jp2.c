@@ -311,6 +311,11 @@ static iip_status find_index(iip_reader_t *r, iip_error *e)
         iip_jp2_tile_use(r->tile, ix, r->most);
     if (rv == IIP_E_FORMAT || rv == IIP_E_CORRUPT)
         e->status = IIP_OK;
+    if (rv == IIP_E_BUSY) { /* being built: until then as it always was, where a tile fits in */
+        r->looked = 0;
+        if (!r->most || r->head.tile_bytes + r->head.tile_work <= r->most)
+            e->status = IIP_OK;
+    }
     return e->status;
 }
 

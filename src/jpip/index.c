@@ -555,7 +555,7 @@ static void let_go(build *b)
     free(b);
 }
 
-iip_status jpip_index_build(jpip_index **out, const iip_jp2_file *f, iip_error *e)
+iip_status jpip_index_build(jpip_index **out, const iip_jp2_file *f, const int *stop, iip_error *e)
 {
     build *b = calloc(1, sizeof *b);
     struct timespec now;
@@ -571,6 +571,7 @@ iip_status jpip_index_build(jpip_index **out, const iip_jp2_file *f, iip_error *
     b->t.h = &b->head;
     b->t.f = f;
     b->t.e = e;
+    b->t.stop = stop;
     b->t.until = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + CPU_NS;
     fill(b, out);
     let_go(b);

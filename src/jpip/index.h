@@ -95,8 +95,9 @@ typedef struct jpip_index {
     void (*release)(void *owner);
 } jpip_index;
 
-/* f: its place and len are used, and its source. *out is malloc's: jpip_index_free(). */
-iip_status jpip_index_build(jpip_index **out, const iip_jp2_file *f, iip_error *e);
+/* f: its place and len are used, and its source. *out is malloc's: jpip_index_free(). *stop (or NULL) becoming 1 ends
+ * it with IIP_E_ABORTED. */
+iip_status jpip_index_build(jpip_index **out, const iip_jp2_file *f, const int *stop, iip_error *e);
 void jpip_index_free(void *ix);
 
 /* Main header bin: SOC up to the first SOT, without TLM, PLM, PPM and POC, the SOP bit of COD clear. */
@@ -173,10 +174,13 @@ typedef struct jpip_indexes jpip_indexes;
 /* One child's store: `budget` bytes of indexes in memory, and files below dir (IIPStateDir; NULL = none) + "/jpip",
  * which all children share. age: files not used for so long are removed, 0 = never. NULL: memory is out. */
 jpip_indexes *jpip_indexes_create(const char *dir, apr_interval_time_t age, size_t budget, apr_pool_t *p);
-void jpip_indexes_clear(jpip_indexes *xs); /* no other thread uses it any more */
+void jpip_indexes_clear(jpip_indexes *xs); /* no other thread uses it any more; ends the one it began */
+/* From so many bytes of code-stream on (else 1 GiB) nobody waits for an index that is built. Before threads. */
+void jpip_indexes_behind(jpip_indexes *xs, int64_t from);
 /* The index of a code-stream, by its source's identity and its place there: from memory, from its file, or built now,
  * by one thread and one child at a time, the others wait until `until` (0 = for ever; IIP_E_TIMEOUT). *ix lives while
- * *hold is held. xs NULL: built for the caller alone. IIP_E_CHANGED: the file was replaced meanwhile. */
+ * *hold is held. xs NULL: built for the caller alone. IIP_E_CHANGED: the file was replaced meanwhile. IIP_E_BUSY: the
+ * code-stream is large, a thread of this child or of another builds its index: ask again. */
 iip_status jpip_indexes_get(jpip_indexes *xs, const iip_jp2_file *f, apr_time_t until, const jpip_index **ix,
                             iip_blob **hold, iip_error *e);
 /* Removes old files, at most once an hour; cheap to call. */

@@ -56,6 +56,7 @@ typedef struct {
     int64_t read;         /* bytes of the code-stream read */
     uint64_t until;       /* thread's CPU time, ns */
     unsigned steps;
+    const int *stop;
 } jpip_tile;
 
 /* IIP_E_FORMAT once the time is over; cheap enough to be called for each packet. */

@@ -10,6 +10,8 @@ iip_status jpip_tile_time(jpip_tile *t)
 
     if (++t->steps & 0xfff)
         return IIP_OK;
+    if (t->stop && __atomic_load_n(t->stop, __ATOMIC_RELAXED))
+        return iip_fail(t->e, IIP_E_ABORTED, 0, "JPEG 2000: no time left for an index");
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     if ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec > t->until)
         return iip_fail(t->e, IIP_E_FORMAT, 0, "JPEG 2000: packets that take more than a minute to find");

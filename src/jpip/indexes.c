@@ -4,12 +4,17 @@
  *
  * A file comes into being under a temporary name, which its builder holds by flock and renames when all of it is on the
  * disk: a killed builder leaves nothing that anybody would take for an index, and no lock. Nobody writes to a file that
- * has its name. An index that took less reading than it would take to read it back is not worth a file. */
+ * has its name. An index that took less reading than it would take to read it back is not worth a file.
+ *
+ * What takes long, an index of a very large file, is built by a thread, one in each child; requests are sent away
+ * meanwhile. It is found in its file afterwards, or, where that could not be, as what the thread built last. */
 #include "jpip/index_form.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +31,29 @@
 #define HOUR        apr_time_from_sec(3600)
 #define MAPPED_COST 8 /* a mapped index costs so much less than one in memory: its pages are shared */
 #define NAME_BYTES  64
+#define LARGE       ((int64_t)1 << 30)     /* bytes of a code-stream that nobody waits for */
+#define RESTS       apr_time_from_sec(600) /* what could not be indexed is left alone so long */
+
+/* What the thread builds, and became of what it built last. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_t thread;
+    int begun, busy, stop; /* begun: to be joined */
+    apr_pool_t *pool;      /* of: */
+    iip_jp2_file file;
+    jpip_index_key key;
+    iip_blob *built;   /* NULL: it has a file, or failed */
+    iip_status failed; /* IIP_OK: did not */
+    apr_time_t when;
+} behind;
 
 struct jpip_indexes {
     const char *dir; /* NULL = none */
     apr_interval_time_t age;
     iip_cache_t *cache;
     apr_time_t swept;
+    int64_t large; /* bytes of a code-stream */
+    behind behind;
     uint64_t built, loaded, saved, failed;
 };
 
@@ -173,31 +195,18 @@ static jpip_index *save(const job *j, int fd, const char *temporary, jpip_index 
 
 static iip_status build(const job *j, jpip_index **ix, iip_error *e)
 {
-    iip_status rv = jpip_index_build(ix, j->f, e);
+    iip_status rv = jpip_index_build(ix, j->f, &j->xs->behind.stop, e);
 
     count(rv == IIP_OK ? &j->xs->built : &j->xs->failed);
     return rv;
 }
 
-/* From its file, or built and put into one. */
-static iip_status shared(const job *j, jpip_index **out, int *mapped, iip_error *e)
+/* Built, and put into the locked file; fd -1: there is none. */
+static iip_status build_file(const job *j, int fd, const char *path, jpip_index **out, int *mapped, iip_error *e)
 {
-    char path[PATH_MAX];
     jpip_index *kept = NULL;
-    iip_status rv;
-    int fd;
+    iip_status rv = build(j, out, e);
 
-    do {
-        if ((*out = load(j))) {
-            count(&j->xs->loaded);
-            *mapped = 1;
-            return IIP_OK;
-        }
-        fd = path_of(j, "tmp", path) ? lock(j, path) : -1;
-    } while (fd == -2);
-    if (fd == -3)
-        return iip_fail(e, IIP_E_TIMEOUT, 0, "JPEG 2000: another child takes long to build a packet index");
-    rv = build(j, out, e);
     if (fd < 0)
         return rv; /* no state directory, or a full disk: one in memory serves */
     if (rv == IIP_OK && (*out)->read >= WORTH_FILE && iip_source_same(j->f->s))
@@ -214,30 +223,155 @@ static iip_status shared(const job *j, jpip_index **out, int *mapped, iip_error 
     return rv;
 }
 
+/* From its file, or built and put into one. */
+static iip_status shared(const job *j, jpip_index **out, int *mapped, iip_error *e)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    do {
+        if ((*out = load(j))) {
+            count(&j->xs->loaded);
+            *mapped = 1;
+            return IIP_OK;
+        }
+        fd = path_of(j, "tmp", path) ? lock(j, path) : -1;
+    } while (fd == -2);
+    if (fd == -3)
+        return iip_fail(e, IIP_E_TIMEOUT, 0, "JPEG 2000: another child takes long to build a packet index");
+    return build_file(j, fd, path, out, mapped, e);
+}
+
+static iip_status blob_of(jpip_index *ix, int mapped, iip_blob **out, iip_error *e)
+{
+    const size_t bytes = ix->bytes;
+
+    if (!(*out = iip_blob_make(ix, sizeof *ix, jpip_index_free)))
+        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a packet index");
+    (*out)->cost = mapped ? bytes / MAPPED_COST : bytes;
+    return IIP_OK;
+}
+
+/* --- the thread --------------------------------------------------------------------------------------------------- */
+
+static void *build_behind(void *indexes)
+{
+    jpip_indexes *xs = indexes;
+    behind *b = &xs->behind;
+    job j = {.xs = xs, .f = &b->file, .until = 1}; /* waits for no other child that does the same */
+    char path[PATH_MAX];
+    jpip_index *ix = NULL;
+    iip_blob *blob = NULL;
+    iip_status rv = IIP_OK;
+    iip_error e = {0};
+    int mapped = 0, fd;
+
+    set_key(&j);
+    fd = xs->dir && path_of(&j, "tmp", path) ? lock(&j, path) : -1;
+    if (fd >= -1) {
+        rv = build_file(&j, fd, path, &ix, &mapped, &e);
+        if (rv == IIP_OK && !mapped && iip_source_same(b->file.s))
+            blob_of(ix, mapped, &blob, &e);
+        else if (rv == IIP_OK)
+            jpip_index_free(ix);
+    }
+    pthread_mutex_lock(&b->lock);
+    b->built = blob;
+    b->failed = rv == IIP_E_FORMAT || rv == IIP_E_CORRUPT ? rv : IIP_OK;
+    b->when = apr_time_now();
+    b->busy = 0;
+    apr_pool_destroy(b->pool);
+    pthread_mutex_unlock(&b->lock);
+    return NULL;
+}
+
+/* Under the lock. 0: cannot be. */
+static int begin(const job *j)
+{
+    behind *b = &j->xs->behind;
+    sigset_t all, before;
+    iip_error e;
+
+    if (b->begun)
+        pthread_join(b->thread, NULL);
+    b->begun = 0;
+    if (b->built)
+        iip_blob_release(b->built);
+    b->built = NULL;
+    b->key = j->key;
+    b->file = *j->f;
+    if (apr_pool_create_unmanaged_ex(&b->pool, NULL, NULL) != APR_SUCCESS)
+        return 0;
+    b->file.piece = apr_pmemdup(b->pool, j->f->piece, (size_t)j->f->pieces * sizeof *j->f->piece);
+    if (iip_source_keep(&b->file.s, j->f->s, b->pool, &e) == IIP_OK && b->file.s != j->f->s) {
+        sigfillset(&all); /* they are httpd's */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        b->begun = b->busy = pthread_create(&b->thread, NULL, build_behind, j->xs) == 0;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (!b->begun)
+        apr_pool_destroy(b->pool);
+    return b->begun;
+}
+
+/* An index that is built by the thread. IIP_E_FEATURE: it cannot be. */
+static iip_status ask_behind(const job *j, iip_blob **out, iip_error *e)
+{
+    behind *b = &j->xs->behind;
+    iip_status rv = IIP_E_BUSY;
+    int known;
+
+    pthread_mutex_lock(&b->lock);
+    known = b->begun && !b->busy && memcmp(&b->key, &j->key, sizeof b->key) == 0;
+    if (known && b->built) {
+        iip_blob_hold(*out = b->built);
+        rv = IIP_OK;
+    } else if (known && b->failed != IIP_OK && apr_time_now() < b->when + RESTS) {
+        rv = b->failed;
+    } else if (!b->busy && !begin(j)) {
+        rv = IIP_E_FEATURE;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return rv == IIP_OK || rv == IIP_E_FEATURE
+               ? rv
+               : iip_fail(e, rv, 0, "JPEG 2000: %s",
+                          rv == IIP_E_BUSY ? "a packet index is being built" : "no packet index could be built");
+}
+
+/* --- the store's values ------------------------------------------------------------------------------------------- */
+
 static iip_status fill(void *ctx, iip_blob **out, iip_error *e)
 {
     const job *j = ctx;
     jpip_index *ix = NULL;
     int mapped = 0;
-    iip_status rv = j->xs->dir && j->f->len >= WORTH_FILE ? shared(j, &ix, &mapped, e) : build(j, &ix, e);
+    iip_status rv;
 
-    if (rv != IIP_OK)
-        return rv;
+    if (j->f->len >= j->xs->large) {
+        if (j->xs->dir && (ix = load(j)) != NULL) {
+            count(&j->xs->loaded);
+            mapped = 1;
+        } else if ((rv = ask_behind(j, out, e)) != IIP_E_FEATURE) {
+            return rv;
+        }
+    }
+    if (!ix) {
+        rv = j->xs->dir && j->f->len >= WORTH_FILE ? shared(j, &ix, &mapped, e) : build(j, &ix, e);
+        if (rv != IIP_OK)
+            return rv;
+    }
     if (!iip_source_same(j->f->s)) {
         jpip_index_free(ix);
         return iip_fail(e, IIP_E_CHANGED, 0, "replaced while its packets were looked for");
     }
-    if (!(*out = iip_blob_make(ix, sizeof *ix, jpip_index_free)))
-        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a packet index");
-    (*out)->cost = mapped ? ix->bytes / MAPPED_COST : ix->bytes;
-    return IIP_OK;
+    return blob_of(ix, mapped, out, e);
 }
 
 /* Without a store. */
 static iip_status alone(const iip_jp2_file *f, iip_blob **hold, iip_error *e)
 {
     jpip_index *ix;
-    iip_status rv = jpip_index_build(&ix, f, e);
+    iip_status rv = jpip_index_build(&ix, f, NULL, e);
 
     if (rv != IIP_OK)
         return rv;
@@ -274,6 +408,8 @@ jpip_indexes *jpip_indexes_create(const char *dir, apr_interval_time_t age, size
     if (!xs || !(xs->cache = iip_cache_create("index", budget, p)))
         return NULL;
     xs->age = age;
+    xs->large = LARGE;
+    pthread_mutex_init(&xs->behind.lock, NULL);
     if (dir && strlen(dir) + sizeof "/jpip/.jix" + NAME_BYTES < PATH_MAX) {
         xs->dir = apr_pstrcat(p, dir, "/jpip", NULL);
         if (mkdir(xs->dir, 0700) != 0 && errno != EEXIST)
@@ -283,8 +419,22 @@ jpip_indexes *jpip_indexes_create(const char *dir, apr_interval_time_t age, size
     return xs;
 }
 
+void jpip_indexes_behind(jpip_indexes *xs, int64_t from)
+{
+    xs->large = from;
+}
+
 void jpip_indexes_clear(jpip_indexes *xs)
 {
+    behind *b = &xs->behind;
+
+    __atomic_store_n(&b->stop, 1, __ATOMIC_RELAXED);
+    if (b->begun)
+        pthread_join(b->thread, NULL);
+    if (b->built)
+        iip_blob_release(b->built);
+    b->begun = b->stop = 0;
+    b->built = NULL;
     iip_cache_clear(xs->cache);
 }
 

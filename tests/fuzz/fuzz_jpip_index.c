@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (jpip_boxes_read(&b, iip_source_memory(data, n, "fuzz", p), 0, (int64_t)n, p, &e) == IIP_OK)
         for (int i = 0; i < b.streams && i < MOST_STREAMS; i++)
             if (!b.stream[i].link && jpip_boxes_stream(&b, i, b.s, &f, p, &e) == IIP_OK &&
-                jpip_index_build(&ix, &f, &e) == IIP_OK) {
+                jpip_index_build(&ix, &f, NULL, &e) == IIP_OK) {
                 ask(ix, &f);
                 jpip_index_free(ix);
             }

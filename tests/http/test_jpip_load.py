@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import jpip_client as jc
 import make_jpip
 from common import refused
 from test_jpip import pictures  # noqa: F401
@@ -71,3 +72,26 @@ def test_tiles_find_a_thread(serve, folder):
     while s.get("/k/big.jp2?fsiz=1,1").status != 200 and time.time() < until + 20:
         time.sleep(0.05)
     assert s.get("/k/big.jp2?fsiz=1,1").status == 200
+
+
+@pytest.mark.log("IIP0112.*being built")
+def test_nobody_waits_for_a_large_file(serve, folder, pictures):  # noqa: F811
+    """From 1 GiB on a thread builds the index: 503 until then, while tiles go the way without it."""
+    with open(pictures + "/lrcp-tiled-none.jp2", "rb") as f:
+        data = f.read()
+    at = data.index(b"jp2c") - 4
+    with open(folder + "/large.jp2", "wb") as f:
+        f.write(data[:at] + b"\0\0\0\0" + data[at + 4:])  # to the end of the file
+        f.truncate((1 << 30) + 5000000)
+    s = serve('<Location /k>\nSetHandler jpip-handler\nIIPRoot "%s"\n</Location>\n'
+              '<Location /i>\nSetHandler iiif-handler\nIIPRoot "%s"\n</Location>\n' % (folder, folder), fresh=True)
+    r = refused(s.get("/k/large.jp2?fsiz=187,141"), 503, "busy")
+    assert int(r["Retry-After"]) > 0
+    want = s.get("/i/large.jp2/10,10,100,90/max/0/default.png")
+    assert want.status == 200
+    until = time.time() + 30
+    while r.status == 503 and time.time() < until:
+        time.sleep(0.02)
+        r = s.get("/k/large.jp2?fsiz=187,141")
+    assert r.status == 200 and jc.messages(r.body)[1] == 1
+    assert s.get("/i/large.jp2/10,10,100,90/max/0/default.png").body == want.body

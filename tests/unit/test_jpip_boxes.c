@@ -191,7 +191,7 @@ static void bombs(void **state)
         }
         assert_int_equal(boxes_of(&boxes, b, p, &e), IIP_OK);
         assert_int_equal(jpip_boxes_stream(&boxes, 0, boxes.s, &f, p, &e), IIP_OK);
-        if (jpip_index_build(&ix, &f, &e) != IIP_E_FORMAT)
+        if (jpip_index_build(&ix, &f, NULL, &e) != IIP_E_FORMAT)
             fail_msg("%s: status %d", rows[i].what, e.status);
         assert_true(clock() - from < 5 * CLOCKS_PER_SEC);
         apr_pool_destroy(p);

@@ -76,7 +76,7 @@ static iip_status try_index(indexed *t, bytes b)
     if (jpip_boxes_read(&boxes, iip_source_memory(b.p, b.n, "test", t->p), 0, (int64_t)b.n, t->p, &t->e) != IIP_OK ||
         jpip_boxes_stream(&boxes, 0, boxes.s, &t->f, t->p, &t->e) != IIP_OK)
         return t->e.status;
-    return jpip_index_build(&t->ix, &t->f, &t->e);
+    return jpip_index_build(&t->ix, &t->f, NULL, &t->e);
 }
 
 static void index_of(indexed *t, bytes b, const char *name)

@@ -309,6 +309,90 @@ static void replaced(void **state)
     apr_pool_destroy(p);
 }
 
+/* Until it answers other than that it is busy; 30 s at most. */
+static iip_status ask(jpip_indexes *xs, apr_pool_t *p, int *busy)
+{
+    const struct timespec pause = {0, 2000000};
+    iip_status rv = IIP_E_BUSY;
+
+    for (*busy = 0; rv == IIP_E_BUSY && *busy < 15000; ++*busy) {
+        const jpip_index *ix;
+        iip_jp2_file f;
+        iip_blob *hold;
+        iip_error e;
+        apr_pool_t *own;
+
+        assert_int_equal(apr_pool_create(&own, p), APR_SUCCESS);
+        open_picture(&f, own);
+        rv = jpip_indexes_get(xs, &f, 0, &ix, &hold, &e);
+        if (rv == IIP_OK) {
+            assert_int_equal(ix->x1 - ix->x0, 1400);
+            iip_blob_release(hold);
+        }
+        apr_pool_destroy(own); /* with the source: the thread has its own */
+        nanosleep(&pause, NULL);
+    }
+    --*busy;
+    return rv;
+}
+
+/* Large files: nobody waits, a thread builds; its file serves afterwards, or what it has in memory. */
+static void behind(void **state)
+{
+    jpip_indexes *xs;
+    jpip_indexes_stats st;
+    apr_pool_t *p;
+    FILE *f;
+    int busy;
+
+    for (int folder = 1; folder >= 0; folder--) {
+        fresh();
+        assert_int_equal(apr_pool_create(&p, NULL), APR_SUCCESS);
+        xs = jpip_indexes_create(folder ? TOP "/state" : NULL, DAY, 64 << 20, p);
+        jpip_indexes_behind(xs, 1);
+        assert_int_equal(ask(xs, p, &busy), IIP_OK);
+        assert_true(busy > 0);
+        st = stats_of(xs);
+        assert_int_equal(st.built, 1);
+        assert_int_equal(st.saved, folder);
+        assert_int_equal(st.loaded, folder);
+        assert_int_equal(ask(xs, p, &busy), IIP_OK);
+        assert_int_equal(busy, 0);
+        jpip_indexes_clear(xs);
+        apr_pool_destroy(p);
+    }
+    /* What cannot be indexed is not tried for each request */
+    assert_non_null(f = fopen(PICTURE, "r+b"));
+    fseek(f, (long)picture.n / 10, SEEK_SET);
+    for (size_t i = picture.n / 10; i < picture.n; i++)
+        fputc(0xff, f);
+    fclose(f);
+    assert_int_equal(apr_pool_create(&p, NULL), APR_SUCCESS);
+    xs = jpip_indexes_create(NULL, DAY, 64 << 20, p);
+    jpip_indexes_behind(xs, 1);
+    for (int i = 0; i < 3; i++) {
+        const iip_status rv = ask(xs, p, &busy);
+
+        assert_true(rv == IIP_E_CORRUPT || rv == IIP_E_FORMAT);
+        assert_int_equal(stats_of(xs).failed, 1);
+    }
+    jpip_indexes_clear(xs);
+    /* A child that ends while its thread works */
+    jpip_indexes_behind(xs, 1);
+    fresh();
+    {
+        const jpip_index *ix;
+        iip_jp2_file file;
+        iip_blob *hold;
+        iip_error e;
+
+        open_picture(&file, p);
+        assert_int_equal(jpip_indexes_get(xs, &file, 0, &ix, &hold, &e), IIP_E_BUSY);
+        jpip_indexes_clear(xs);
+    }
+    apr_pool_destroy(p);
+}
+
 int main(void)
 {
     static const recipe k = {"large", 1400, 1200, .comps = 3, .mct = 1, .precinct = 256, .order = OPJ_RPCL};
@@ -320,6 +404,7 @@ int main(void)
         cmocka_unit_test(damaged),
         cmocka_unit_test(old),
         cmocka_unit_test(replaced),
+        cmocka_unit_test(behind),
     };
     int failed;
 
