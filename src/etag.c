@@ -7,7 +7,7 @@
 const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t len, size_t *klen, apr_pool_t *p)
 {
     const size_t name = strlen(s->name) + 1;
-    int64_t id[4];
+    int64_t id[5] = {[4] = (int64_t)s->id.generation};
     char *key = apr_palloc(p, sizeof IIP_VERSION + name + sizeof id + len), *at = key;
 
     iip_source_shared(s, id);
@@ -15,7 +15,7 @@ const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t
     at += sizeof IIP_VERSION;
     memcpy(at, s->name, name);
     at += name;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         for (int k = 0; k < 8; k++)
             *at++ = (char)((uint64_t)id[i] >> 8 * k); /* alike on machines of any kind */
     memcpy(at, line, len);

@@ -39,7 +39,8 @@ iip_status iip_serve_page(iip_server_t *sv, iip_source_t *s, const iip_request *
  * for a picture; for a text all that shapes it (base URL, media type, its settings). Ready before any pixel. */
 void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char tag[33]);
 
-/* What an answer is called in the second level: all that the ETag is made of, in full, in p. */
+/* What an answer is called in the second level: all that the ETag is made of, in full, and the file's generation; in
+ * p. */
 const void *iip_serve_shared_key(const iip_source_t *s, const char *line, size_t len, size_t *klen, apr_pool_t *p);
 
 /* A held blob if the answer (line: iip_request_line) is in this child's cache, else NULL; all that HEAD may cost. */

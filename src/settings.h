@@ -133,7 +133,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
     X(IIPThumbPreset, thumb_presets, PRESET, D, "", N, "name options",                                                 \
       "options of thumbnails by a name, `/` between them; a place that has some of its own has no others")             \
     X(IIPStatus, status, FLAG, D, "Off", N, "On|Off",                                                                  \
-      "figures are shown here: `SetHandler iip-status`, and `?status` of the job service")                             \
+      "figures are shown here: `SetHandler iip-status`, and `?status` of the job service; pictures of this place "     \
+      "may be forgotten by the method `PURGE`")                                                                        \
     X(JPIPTimeout, jpip_timeout, TIME, D, "300s", N, "time", "a JPIP channel that is idle for so long is closed")      \
     X(JPIPMaxResponse, jpip_max_response, NUMBER, D, "64M", N, "bytes",                                                \
       "longest JPIP answer; the client asks again for the rest")                                                       \

@@ -151,7 +151,7 @@ typedef struct iip_decoder {
 } iip_decoder;
 
 #define IIP_SNIFF     64
-#define IIP_CODEC_ABI 2 /* one more with each change of anything that other modules are built with */
+#define IIP_CODEC_ABI 3 /* one more with each change of anything that other modules are built with */
 /* << */
 
 /* Where an encoder's bytes go. */

@@ -96,6 +96,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     iip_server_permits(server, iipd_shared_permits());
+    iip_source_generations(iipd_shared_generations());
     if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
         ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
     open_roots(iipd_roots(), s);

@@ -20,6 +20,7 @@ int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     root_count = 0;
     warnings = apr_array_make(pconf, 4, sizeof(const char *));
     iip_settings_init(pconf);
+    iipd_purge_register(pconf);
     return iipd_channels_pre_config(pconf);
 }
 

@@ -221,7 +221,7 @@ static int send_bare(iipd_request *q)
 
 static int other_method(const iipd_request *q)
 {
-    return q->r->method_number != M_GET && !q->posted;
+    return q->r->method_number != M_GET && !q->posted && !iipd_purges(q);
 }
 
 static int answer_method(iipd_request *q)
@@ -299,13 +299,22 @@ static int serve(iipd_request *q, iip_server_t *sv)
     int rc;
 
     iip_refuse(&look, IIP_OK, NULL);
-    if (q->want == IIP_WANT_TEXT && q->e.status == IIP_OK && !q->file)
-        return send_data(q, sv);
+    if (q->want == IIP_WANT_TEXT && q->e.status == IIP_OK && !q->file) {
+        if (other_method(q))
+            return answer_method(q);
+        if (!iipd_purges(q))
+            return send_data(q, sv);
+        iip_refuse(&q->e, IIP_E_NOT_FOUND, NULL);
+        return OK;
+    }
     if (!q->set.root && !q->in.named) {
         if (!is_ours(q, sv, &look))
             return DECLINED;
-        if (q->want == IIP_WANT_BARE && q->e.status == IIP_OK && q->set.bare <= IIP_BARE_FILE)
+        if (q->want == IIP_WANT_BARE && q->e.status == IIP_OK && q->set.bare <= IIP_BARE_FILE && !iipd_purges(q)) {
+            if (q->set.status)
+                ap_method_list_add(q->r->allowed_methods, "PURGE"); /* to what httpd allows of a plain file */
             return other_method(q) ? DECLINED : send_bare(q);
+        }
         if (other_method(q))
             return answer_method(q);
         if (q->e.status != IIP_OK)
@@ -322,6 +331,8 @@ static int serve(iipd_request *q, iip_server_t *sv)
         else if (q->e.status != IIP_OK)
             return OK;
     }
+    if (q->src && iipd_purges(q))
+        return iipd_purge(q);
     if (look.status != IIP_OK && (wants_info || !q->src)) {
         q->e = look;
         return OK;

@@ -112,6 +112,16 @@ int iipd_handler(request_rec *r);
 /* What the work for this request may take, into q->b. */
 iip_budget *iipd_budget(iipd_request *q);
 
+/* ---- purge.c ---- */
+void iipd_purge_register(apr_pool_t *pconf); /* the method, so that <Limit> and AllowMethods know it */
+int iipd_is_purge(const request_rec *r);
+/* 1 if this is one, and where it may be. */
+int iipd_purges(const iipd_request *q);
+/* The methods of this place. */
+const char *iipd_methods(const iipd_request *q);
+/* Has every child forget q->src. What the handler returns. */
+int iipd_purge(iipd_request *q);
+
 /* ---- form.c ---- */
 /* 1 if the protocol takes forms and this is one that resolve() may read. */
 int iipd_is_form(const iipd_request *q);
@@ -131,6 +141,7 @@ int iipd_send_head(iipd_request *q); /* headers only */
 int iipd_send_file(iipd_request *q, const char *mime);
 int iipd_send_redirect(iipd_request *q, int status, const char *url);
 int iipd_send_options(iipd_request *q);
+int iipd_send_purged(iipd_request *q);
 int iipd_send_error(iipd_request *q);            /* q->e */
 int iipd_hand_over(iipd_request *q, int status); /* httpd words this answer */
 /* The picture while it is made. IIP_OK: the answer was sent, or cut; else nothing went out yet and q->e says why. */
@@ -174,7 +185,8 @@ typedef struct {
 } iipd_figures;
 int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s);
-iip_permits *iipd_shared_permits(void); /* NULL: there is no shared memory */
+iip_permits *iipd_shared_permits(void);  /* NULL: there is no shared memory */
+uint32_t *iipd_shared_generations(void); /* likewise */
 void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int number, mpm_child_status state);
 /* A client address as a number; nobody outside knows which. */
 uint64_t iipd_client(const char *address);

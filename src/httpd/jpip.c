@@ -316,6 +316,8 @@ static int answer(iipd_ask *j)
         return OK;
     if ((rc = iipd_jpip_file(j)) != OK || q->e.status != IIP_OK)
         return rc;
+    if (iipd_purges(q))
+        return iipd_purge(q);
     if (iip_claim_take(iip_server_gate(j->sv)->permits, iipd_budget(q), &j->own, &q->e) != IIP_OK ||
         step_in(j, &q->e) != IIP_OK)
         return OK;
@@ -353,9 +355,11 @@ static int answer(iipd_ask *j)
     return send_body(j);
 }
 
-static int is_method(const request_rec *r)
+static int is_method(const iipd_request *q)
 {
-    return r->method_number == M_GET || r->method_number == M_POST || r->method_number == M_OPTIONS;
+    const request_rec *r = q->r;
+
+    return iipd_purges(q) || r->method_number == M_GET || r->method_number == M_POST || r->method_number == M_OPTIONS;
 }
 
 /* JPIP requests may take half of the server: one that waits for its channel or its client keeps a thread, and tiles are
@@ -393,7 +397,7 @@ static int serve(iipd_ask *j)
     if (!q->set.root && r->finfo.filetype != APR_REG && (!r->args || !strstr(r->args, "=")) &&
         r->method_number != M_POST)
         return DECLINED;
-    if (!is_method(r)) {
+    if (!is_method(q)) {
         iip_refuse(&q->e, IIP_E_METHOD, NULL);
         return OK;
     }

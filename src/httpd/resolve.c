@@ -229,7 +229,7 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
     const iip_root *root = q->set.root;
     const char *place;
 
-    found = *sub = ap_sub_req_lookup_uri(path, r, NULL);
+    found = *sub = ap_sub_req_method_uri(iipd_is_purge(r) ? r->method : "GET", path, r, NULL);
     if (!root && found->finfo.filetype == APR_DIR)
         return DECLINED;
     if (found->status != HTTP_OK) {
@@ -296,7 +296,7 @@ static int resolve_named(iipd_request *q)
     request_rec *sub = NULL;
     int rc;
 
-    if (q->proto->parse(&q->in, &q->rq, &q->want, p, &q->e) != IIP_OK || q->want == IIP_WANT_TEXT)
+    if ((q->proto->parse(&q->in, &q->rq, &q->want, p, &q->e) != IIP_OK && !iipd_purges(q)) || q->want == IIP_WANT_TEXT)
         return OK;
     name = q->rq.name;
     for (int i = 0; name && iip_path_good(name) && i < 2; i++) {
@@ -425,7 +425,7 @@ static int resolve_rooted(iipd_request *q)
     }
     become(q);
     if (q->proto->parse(&q->in, &q->rq, &q->want, q->r->pool, &q->e) != IIP_OK &&
-        (q->want != IIP_WANT_BARE || !q->rq.name))
+        ((q->want != IIP_WANT_BARE && !iipd_purges(q)) || !q->rq.name))
         return OK;
     if (!q->rq.name || !iip_path_good(q->rq.name)) {
         if (q->e.status == IIP_OK && q->want != IIP_WANT_TEXT)

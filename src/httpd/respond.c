@@ -213,6 +213,14 @@ int iipd_send_redirect(iipd_request *q, int status, const char *url)
     return send_bytes(q, "", 0, NULL);
 }
 
+int iipd_send_purged(iipd_request *q)
+{
+    static const char text[] = "Forgotten by all children of this server.\n";
+
+    cache_control(q, "no-store");
+    return send_bytes(q, text, sizeof text - 1, "text/plain; charset=utf-8");
+}
+
 int iipd_send_options(iipd_request *q)
 {
     request_rec *r = q->r;
@@ -220,7 +228,7 @@ int iipd_send_options(iipd_request *q)
 
     r->status = HTTP_NO_CONTENT;
     content_type(r, NULL);
-    apr_table_setn(h, "Allow", q->proto->methods);
+    apr_table_setn(h, "Allow", iipd_methods(q));
     iipd_cors(&q->set, r, h);
     if (apr_table_get(h, "Access-Control-Allow-Origin")) {
         apr_table_setn(h, "Access-Control-Allow-Methods", q->proto->methods);
@@ -249,7 +257,7 @@ int iipd_send_error(iipd_request *q)
     if (wait)
         apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
     if (s == IIP_E_METHOD)
-        apr_table_setn(r->headers_out, "Allow", q->proto->methods);
+        apr_table_setn(r->headers_out, "Allow", iipd_methods(q));
     iipd_cors(&q->set, r, r->headers_out);
     return send_bytes(q, text, strlen(text), mime);
 }

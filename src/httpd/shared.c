@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {
     iipd_figures figures;
     iip_permits permits;
+    uint32_t generations[IIP_GENERATIONS];
     unsigned char seed[APR_SIPHASH_KSIZE]; /* of client addresses */
     uint64_t past[COUNTERS];               /* of children that are gone */
     slot slots[SLOTS];
@@ -151,6 +152,11 @@ void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s)
 iip_permits *iipd_shared_permits(void)
 {
     return shared ? &shared->permits : NULL;
+}
+
+uint32_t *iipd_shared_generations(void)
+{
+    return shared ? shared->generations : NULL;
 }
 
 /* In the parent: what a child that died had. */

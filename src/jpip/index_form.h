@@ -4,7 +4,7 @@
 #define JPIP_INDEX_FORM_H
 #include "jpip/index.h"
 
-#define JPIP_INDEX_VERSION 1
+#define JPIP_INDEX_VERSION 2
 
 /* Tables, in this order, each at a multiple of 8. */
 enum {

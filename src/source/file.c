@@ -47,19 +47,43 @@ static int64_t time_in(const struct timespec *t, uint64_t units, uint64_t ns_per
     return (int64_t)((uint64_t)t->tv_sec * units + (uint64_t)t->tv_nsec / ns_per_unit);
 }
 
-static iip_ident identity(const iip_root *root, const struct stat *st)
+static uint32_t *generations;
+
+void iip_source_generations(uint32_t *table)
 {
-    return (iip_ident){.root = root ? root->number : 0,
-                       .dev = st->st_dev,
-                       .ino = st->st_ino,
-                       .size = st->st_size,
-                       .mtime_ns = time_in(&st->st_mtim, 1000000000, 1),
-                       .ctime_ns = time_in(&st->st_ctim, 1000000000, 1)};
+    generations = table;
 }
 
-static int same(const iip_ident *a, const iip_ident *b)
+/* By the file and not by its name: it has one for each root, and links. */
+static uint32_t *generation(uint32_t *table, uint64_t dev, uint64_t ino)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    return &table[((ino + dev * 0x10001) * 0x9e3779b97f4a7c15 >> 32) % IIP_GENERATIONS];
+}
+
+void iip_source_forget(uint32_t *table, const iip_ident *id)
+{
+    __atomic_fetch_add(generation(table, id->dev, id->ino), 1, __ATOMIC_RELAXED);
+}
+
+static iip_ident identity(const iip_root *root, const struct stat *st)
+{
+    return (iip_ident){
+        .root = root ? root->number : 0,
+        .dev = st->st_dev,
+        .ino = st->st_ino,
+        .generation =
+            generations ? __atomic_load_n(generation(generations, st->st_dev, st->st_ino), __ATOMIC_RELAXED) : 0,
+        .size = st->st_size,
+        .mtime_ns = time_in(&st->st_mtim, 1000000000, 1),
+        .ctime_ns = time_in(&st->st_ctim, 1000000000, 1)};
+}
+
+/* Is what a descriptor leads to the file that was looked at? Of the generation that was seen then. */
+static int same(iip_ident found, const iip_ident *seen)
+{
+    found.root = seen->root;
+    found.generation = seen->generation;
+    return memcmp(&found, seen, sizeof found) == 0;
 }
 
 /* Opens beneath dir without openat2: one segment after the other, and no link at all, because between reading a link
@@ -166,7 +190,6 @@ static iip_status file_open(file_source *f, iip_error *e)
 {
     int fd = open_path(f->root, f->s.name, OPEN_FLAGS);
     struct stat st;
-    iip_ident id;
     iip_status rv;
 
     if (fd < 0)
@@ -176,8 +199,7 @@ static iip_status file_open(file_source *f, iip_error *e)
     } else if (!S_ISREG(st.st_mode)) {
         rv = iip_fail(e, IIP_E_NOT_FOUND, 0, "%s: no regular file", f->s.name);
     } else {
-        id = identity(f->root, &st);
-        if (same(&id, &f->s.id)) {
+        if (same(identity(f->root, &st), &f->s.id)) {
             own(f, fd);
             return IIP_OK;
         }
@@ -312,15 +334,10 @@ iip_status iip_source_keep(iip_source_t **out, iip_source_t *s, apr_pool_t *p, i
 int iip_source_same(iip_source_t *s)
 {
     struct stat st;
-    iip_ident id;
 
     if (s->fd < 0) /* memory, or nothing was read yet */
         return 1;
-    if (fstat(s->fd, &st) != 0)
-        return 0;
-    id = identity(NULL, &st);
-    id.root = s->id.root;
-    return same(&id, &s->id);
+    return fstat(s->fd, &st) == 0 && same(identity(NULL, &st), &s->id);
 }
 
 static apr_status_t close_root(void *root)

@@ -9,10 +9,11 @@ typedef struct iip_source iip_source_t;
 
 /* Who the bytes are. All of it is in every key of this child's stores: a replaced file is another source, and so is the
  * same file through another root (root = the IIPRoot's number, 0 without: else a link out of one root would be answered
- * from what another's clients asked). No padding: hashed as bytes. The ETag, which other machines must be able to
- * reproduce, uses the name and this without root and dev; of what they have copies of, without ino and ctime too. */
+ * from what another's clients asked), and the same file once it was to be forgotten (generation). No padding: hashed as
+ * bytes. The ETag, which other machines must be able to reproduce, uses the name and this without root, dev and
+ * generation; of what they have copies of, without ino and ctime too. */
 typedef struct {
-    uint64_t root, dev, ino;
+    uint64_t root, dev, ino, generation;
     int64_t size, mtime_ns, ctime_ns;
 } iip_ident;
 
@@ -52,4 +53,12 @@ iip_source_t *iip_source_memory(const void *data, size_t n, const char *name, ap
 /* Opens root->fd (O_PATH|O_DIRECTORY|O_CLOEXEC); IIP_E_NOT_FOUND or IIP_E_FORBIDDEN when this user cannot. Closed with
  * p. */
 iip_status iip_root_open(iip_root *root, apr_pool_t *p, iip_error *e);
+
+#define IIP_GENERATIONS 4096 /* places in the table of them; files that share one are forgotten together */
+
+/* Memory that all processes share, zeroed at first; NULL: nothing is ever forgotten. Before the first source is made.
+ */
+void iip_source_generations(uint32_t *table);
+/* From now on the file is another source, whatever its name and in every process, for who looks at it anew. */
+void iip_source_forget(uint32_t *table, const iip_ident *id);
 #endif

@@ -500,7 +500,7 @@ static void test_identity(void **state)
     assert_true(a->id.mtime_ns == INT64_C(1500000000123456789));
     assert_true(a->mtime == INT64_C(1500000000123456));
     assert_true(a->id.ctime_ns == (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec);
-    assert_int_equal(sizeof(iip_ident), 6 * 8); /* no padding */
+    assert_int_equal(sizeof(iip_ident), 7 * 8); /* no padding */
     /* Before 1970: down is still down. */
     when[1] = (struct timespec){-2, 999999999};
     assert_int_equal(utimensat(AT_FDCWD, at("root/dated.txt"), when, 0), 0);
@@ -508,6 +508,33 @@ static void test_identity(void **state)
     assert_true(c->id.mtime_ns == -1000000001);
     assert_true(c->mtime == -1000001);
     assert_memory_not_equal(&a->id, &c->id, sizeof a->id);
+}
+
+/* A file that is forgotten is another source from then on, through any root; one that was looked at before stays good.
+ */
+static void test_forgotten(void **state)
+{
+    static uint32_t table[IIP_GENERATIONS];
+    iip_source_t *a, *b, *before, *c;
+    iip_error e;
+    char text[1];
+
+    put("root/forget.txt", "f");
+    assert_int_equal(iip_source_file(&before, &root, "forget.txt", pool, &e), IIP_OK);
+    iip_source_generations(table);
+    assert_int_equal(iip_source_file(&a, &root, "forget.txt", pool, &e), IIP_OK);
+    assert_memory_equal(&a->id, &before->id, sizeof a->id);
+    iip_source_forget(table, &a->id);
+    assert_int_equal(iip_source_file(&b, &root, "forget.txt", pool, &e), IIP_OK);
+    assert_int_equal(iip_source_file(&c, &loose, "forget.txt", pool, &e), IIP_OK);
+    assert_memory_not_equal(&a->id, &b->id, sizeof a->id);
+    assert_int_equal(b->id.generation, 1);
+    assert_int_equal(c->id.generation, 1);
+    assert_int_equal(a->read(a, text, 1, 0, &e), IIP_OK);
+    assert_int_equal(b->read(b, text, 1, 0, &e), IIP_OK);
+    iip_source_forget(table, &b->id);
+    assert_true(iip_source_same(a) && iip_source_same(b));
+    iip_source_generations(NULL);
 }
 
 /* --- files that change -------------------------------------------------------------------------------------------- */
@@ -633,12 +660,11 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_without_openat2),
-        cmocka_unit_test(test_magic_links), cmocka_unit_test(test_mapped),
-        cmocka_unit_test(test_forbidden),   cmocka_unit_test(test_no_descriptors),
-        cmocka_unit_test(test_root_open),   cmocka_unit_test(test_reading),
-        cmocka_unit_test(test_identity),    cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_keep),        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_without_openat2), cmocka_unit_test(test_magic_links),
+        cmocka_unit_test(test_mapped),    cmocka_unit_test(test_forbidden),       cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_root_open), cmocka_unit_test(test_reading),         cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_changes),         cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
