@@ -56,6 +56,7 @@ typedef struct {
     double res_x, res_y; /* pixels per cm, 0 = unknown */
     const void *exif;    /* TIFF-structured, without "Exif\0\0" */
     size_t exif_len;
+    int lab_d50;           /* IIP_LAB: its white is that of profiles (D50), not D65 */
     iip_icc_kind icc_kind; /* these two are not the decoder's: what iip_icc_look() says, */
     uint64_t icc_id[2];    /* and equal for equal profiles, in one process */
 } iip_info;

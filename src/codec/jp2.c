@@ -179,6 +179,7 @@ static iip_status jp2_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
                                         ((double)out->level[0].w * (double)out->level[0].h);
     out->res_x = f->res_x;
     out->res_y = f->res_y;
+    out->lab_d50 = f->space == IIP_JP2_ICC || !f->lab_d65;
     /* A CIELAB profile is for samples as they are coded, and these are decoded. */
     if (f->icc.len > 0 && f->icc.len <= (int64_t)IIP_READ_ICC && out->space != IIP_LAB) {
         out->icc_len = (size_t)f->icc.len;

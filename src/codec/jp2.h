@@ -61,6 +61,7 @@ typedef struct {
     unsigned char icc_space[4]; /* signature in the profile */
     iip_jp2_place icc;
     int64_t lab[6];             /* range and offset of L, a, b; offset -1 = the default */
+    int lab_d65;                /* which is said to be its white; else D50 */
     int entries, columns;       /* palette; 0 = none */
     int32_t *palette;           /* entry by entry */
     unsigned char *column_bits; /* as Bi: depth - 1, and 128 for signed */

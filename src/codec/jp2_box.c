@@ -126,7 +126,7 @@ static int known(int space)
 static iip_status box_colr(parser *b, int64_t at, int64_t n)
 {
     iip_jp2_file *f = b->f;
-    unsigned char v[7 + 24];
+    unsigned char v[7 + 28];
 
     if (b->found > b->layer || n < 3)
         return IIP_OK; /* the first that is understood counts */
@@ -142,6 +142,7 @@ static iip_status box_colr(parser *b, int64_t at, int64_t n)
         b->found = 1 + b->layer;
     for (int i = 0; i < 6; i++)
         f->lab[i] = n >= 7 + 24 ? (int64_t)iip_jp2_be32(v + 7 + 4 * i) : i % 2 ? -1 : (int[]){100, 170, 200}[i / 2];
+    f->lab_d65 = n >= (int64_t)sizeof v && iip_jp2_be32(v + 31) == 0x00443635; /* "D65" */
     return IIP_OK;
 }
 

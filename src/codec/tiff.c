@@ -354,6 +354,7 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->bits = l->dir.bits;
     out->sample = l->form.sample;
     out->space = l->form.space;
+    out->lab_d50 = l->form.map == TIFF_ICCLAB;
     out->alpha = l->form.alpha;
     out->bilevel = l->form.bilevel;
     out->orientation = l->dir.orientation;

@@ -8,6 +8,22 @@
 
 enum { MOST = 5 };
 
+/* Of CIELAB, and how light under it becomes that of sRGB's primaries: D65 as it is (spec/iip.md 6.2), D50 adapted by
+ * Bradford's matrix. */
+typedef struct {
+    double x, z, to_srgb[3][3];
+} white;
+static const white whites[2] = {
+    {0.950470,
+     1.088827,
+     {{3.2406255, -1.537208, -0.4986286}, {-0.9689307, 1.8757561, 0.0415175}, {0.0557101, -0.2040211, 1.0569959}}},
+    {0.9642,
+     0.8249,
+     {{3.1341863642, -1.6172089590, -0.4906940640},
+      {-0.9787485042, 1.9161300968, 0.0334333992},
+      {0.0719639278, -0.2289938735, 1.4057537329}}},
+};
+
 /* Takes n samples, step apart, to every ostep-th of out. min and factor (the greatest value over the range) are for
  * floats. */
 typedef void take_fn(const void *in, size_t step, void *out, size_t ostep, size_t n, double min, double factor);
@@ -25,6 +41,7 @@ typedef struct {
     take_fn *take;
     value_fn *value; /* CIELAB only */
     const iip_srgb *srgb;
+    const white *white;
 } colour_stage;
 
 /* False for NaN; infinities become 0 as well. */
@@ -163,6 +180,7 @@ static void lab_to_rgb(const colour_stage *s, const unsigned char *in, unsigned 
 {
     int whole = s->in_size < 4 || s->value == lab_32; /* integers: L to 255, axes wrap at 128 */
     size_t step = (size_t)s->in_bands * s->in_size;
+    const white *w = s->white;
 
     for (; n; n--, in += step, px += (size_t)(3 + s->alpha) * s->out_size) {
         double l = s->value(in), a = s->value(in + s->in_size), b = s->value(in + 2 * s->in_size), x, y, z, c;
@@ -179,11 +197,10 @@ static void lab_to_rgb(const colour_stage *s, const unsigned char *in, unsigned 
             y = l / 903.3;
             c = 7.787 * y + 16 / 116.0;
         }
-        x = 0.950470 * lab_cube(a / 500 + c);
-        z = 1.088827 * lab_cube(c - b / 200);
-        light[0] = (float)(3.2406255 * x - 1.537208 * y - 0.4986286 * z);
-        light[1] = (float)(-0.9689307 * x + 1.8757561 * y + 0.0415175 * z);
-        light[2] = (float)(0.0557101 * x - 0.2040211 * y + 1.0569959 * z);
+        x = w->x * lab_cube(a / 500 + c);
+        z = w->z * lab_cube(c - b / 200);
+        for (int i = 0; i < 3; i++)
+            light[i] = (float)(w->to_srgb[i][0] * x + w->to_srgb[i][1] * y + w->to_srgb[i][2] * z);
         for (int i = 0; i < 3; i++)
             if (s->out_size == 1)
                 px[i] = iip_srgb_8(s->srgb, light[i]);
@@ -267,6 +284,7 @@ iip_stage_t *iip_stage_colour(iip_stage_t *up, const iip_info *info, iip_sample 
     if (space == IIP_LAB) {
         s->value = lab_values[info->sample];
         s->srgb = iip_srgb_table();
+        s->white = &whites[info->lab_d50 != 0];
     }
     return &s->base;
 }

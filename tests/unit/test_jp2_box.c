@@ -447,6 +447,36 @@ static void cielab(void **state)
     free(b.p);
 }
 
+/* White is D50, as in profiles, unless it is said to be D65. */
+static void cielab_white(void **state)
+{
+    static const struct {
+        unsigned light; /* 0: none is named, 1: there are no parameters */
+        int d50;
+    } rows[] = {{0x00443530, 1}, {0x00443635, 0}, {1, 1}, {0, 1}};
+    recipe k = kind(3, 8, 0);
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bytes header = {0}, c = {0}, b;
+        subject t;
+
+        be(&c, 1, 1);
+        be(&c, 0, 2);
+        be(&c, 14, 4);
+        for (int v = 0; v < 6 && rows[i].light != 1; v++)
+            be(&c, (unsigned[]){100, 0, 170, 128, 200, 96}[v], 4);
+        if (rows[i].light > 1)
+            be(&c, rows[i].light, 4);
+        box_of(&header, "colr", c);
+        b = with(&k, header);
+        opened(&t, b);
+        assert_int_equal(t.info.space, IIP_LAB);
+        assert_int_equal(t.info.lab_d50, rows[i].d50);
+        done(&t);
+        free(b.p);
+    }
+}
+
 static void profiles(void **state)
 {
     static const struct {
@@ -773,13 +803,21 @@ static void damaged(void **state)
 static int group(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(channels),     cmocka_unit_test(alpha_of_another_depth),
-        cmocka_unit_test(palettes),     cmocka_unit_test(bad_channels),
-        cmocka_unit_test(spaces),       cmocka_unit_test(cielab),
-        cmocka_unit_test(profiles),     cmocka_unit_test(resolution),
-        cmocka_unit_test(xmp_anywhere), cmocka_unit_test(exif_under_its_ids),
-        cmocka_unit_test(box_lengths),  cmocka_unit_test(jpx),
-        cmocka_unit_test(fragments),    cmocka_unit_test(bad_boxes),
+        cmocka_unit_test(channels),
+        cmocka_unit_test(alpha_of_another_depth),
+        cmocka_unit_test(palettes),
+        cmocka_unit_test(bad_channels),
+        cmocka_unit_test(spaces),
+        cmocka_unit_test(cielab),
+        cmocka_unit_test(cielab_white),
+        cmocka_unit_test(profiles),
+        cmocka_unit_test(resolution),
+        cmocka_unit_test(xmp_anywhere),
+        cmocka_unit_test(exif_under_its_ids),
+        cmocka_unit_test(box_lengths),
+        cmocka_unit_test(jpx),
+        cmocka_unit_test(fragments),
+        cmocka_unit_test(bad_boxes),
         cmocka_unit_test(damaged),
     };
 
