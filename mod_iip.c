@@ -4,6 +4,7 @@
  * src/serve.c. */
 #include "httpd/jpipd.h"
 #include <mod_status.h>
+#include <mpm_common.h>
 
 /* Where a directive may stand, by the scope letters of settings.h */
 #define WHERE_S RSRC_CONF /* and main server only: config.c sees to it */
@@ -42,6 +43,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_status(iipd_shared_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_shared_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(iipd_job_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(iipd_job_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(iipd_job_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     /* a request */

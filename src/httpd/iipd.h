@@ -206,6 +206,7 @@ int iipd_job_handler(request_rec *r);
 
 /* ---- runners.c: its processes ---- */
 int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+int iipd_job_monitor(apr_pool_t *p, server_rec *s);
 void iipd_job_child_init(apr_pool_t *pchild, server_rec *s);
 /* This child's way to the spool, NULL if there is none; the figures; and a byte to wake a runner. */
 struct job_spool *iipd_job_spool(void);

@@ -27,6 +27,8 @@ static struct {
     int lifeline[2];  /* only the parent keeps the writing end */
     job_counters *counters;
     apr_pool_t *pool; /* pconf */
+    struct runner *runner;
+    int count;
 } shared = {.wake = {-1, -1}, .lifeline = {-1, -1}};
 
 static job_spool *spool; /* of this child */
@@ -66,9 +68,9 @@ static void close_fd(int *fd)
 
 /* --- one runner --- */
 
-typedef struct {
+typedef struct runner {
     apr_proc_t proc;
-    int number;
+    int number, runs;
     apr_time_t started;
 } runner;
 
@@ -112,6 +114,7 @@ static void ended(int reason, void *data, apr_wait_t status)
 
     if (reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) {
         apr_proc_other_child_unregister(data);
+        one->runs = 0;
         if (shared.lifeline[1] >= 0 && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_RUN_MPM) {
             JOB_COUNT(shared.counters, restarts, 1);
             start(one);
@@ -130,12 +133,23 @@ static void start(runner *one)
     if (pid == 0)
         be_runner(one, soon);
     if (pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, APR_FROM_OS_ERROR(errno), shared.server, "IIP0207: no process for jobs");
+        ap_log_error(APLOG_MARK, APLOG_ERR, APR_FROM_OS_ERROR(errno), shared.server,
+                     "IIP0207: no process for jobs: tried again soon");
         return;
     }
+    one->runs = 1;
     one->started = now;
     one->proc = (apr_proc_t){.pid = pid};
     apr_proc_other_child_register(&one->proc, ended, one, NULL, shared.pool);
+}
+
+/* Those for which there was no process. In the parent, every few seconds. */
+int iipd_job_monitor(apr_pool_t *p, server_rec *s)
+{
+    for (int i = 0; shared.lifeline[1] >= 0 && i < shared.count; i++)
+        if (!shared.runner[i].runs)
+            start(&shared.runner[i]);
+    return OK;
 }
 
 /* --- the parent --- */
@@ -146,6 +160,7 @@ static apr_status_t let_go(void *unused)
     close_fd(&shared.lifeline[1]);
     close_fd(&shared.wake[0]);
     close_fd(&shared.wake[1]);
+    shared.count = 0;
     return APR_SUCCESS;
 }
 
@@ -196,11 +211,12 @@ int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     count = shared.set.job_workers >= 0 ? (int)shared.set.job_workers : (int)(sysconf(_SC_NPROCESSORS_ONLN) / 2);
     if (count < 1 && shared.set.job_workers < 0)
         count = 1;
-    for (int i = 0; i < count && i < 256; i++) {
-        runner *one = apr_pcalloc(pconf, sizeof *one);
-
-        one->number = i;
-        start(one);
+    count = count < 256 ? count : 256;
+    shared.runner = apr_pcalloc(pconf, (size_t)count * sizeof *shared.runner);
+    shared.count = count;
+    for (int i = 0; i < count; i++) {
+        shared.runner[i].number = i;
+        start(&shared.runner[i]);
     }
     return OK;
 }
@@ -221,6 +237,11 @@ void iipd_job_child_init(apr_pool_t *pchild, server_rec *s)
 int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     return OK;
+}
+
+int iipd_job_monitor(apr_pool_t *p, server_rec *s)
+{
+    return DECLINED;
 }
 
 void iipd_job_child_init(apr_pool_t *pchild, server_rec *s)

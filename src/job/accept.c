@@ -17,7 +17,8 @@
 
 #define MOST_HEAD    (256 << 10)
 #define SLOW_SECONDS 30
-#define KEY_SECONDS  35 /* for the reply of the one who has the key, and may be in its slow phase */
+#define KEY_SECONDS  5    /* more for the reply of the one who has the key, and may be in its slow phase */
+#define COUNT_EVERY  1000 /* ms */
 
 /* --- the head of the source --- */
 
@@ -296,9 +297,9 @@ job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w,
     return JOB_OK;
 }
 
-static job_code slow_phase(const job_t *j, const job_place *place, const char *id, apr_pool_t *p, job_error *e)
+static job_code slow_phase(const job_t *j, const job_place *place, const char *id, apr_time_t until, apr_pool_t *p,
+                           job_error *e)
 {
-    const apr_time_t until = apr_time_now() + apr_time_from_sec(SLOW_SECONDS);
     job_frame f;
     int64_t size;
     job_code rv;
@@ -377,11 +378,9 @@ static json_t *first_reply(const job_desk *d, const char *key, const char *text,
 
 /* The key for this job, with its reply; or *first, of the job that has it. Before anything is done for this one: its
  * placeholder would cover the result of the other. */
-static job_code take_key(const job_desk *d, one_job *one, const one_job *earlier, int count, json_t **first,
-                         apr_pool_t *p, job_error *e)
+static job_code take_key(const job_desk *d, one_job *one, const one_job *earlier, int count, apr_time_t until,
+                         json_t **first, apr_pool_t *p, job_error *e)
 {
-    const apr_time_t until = apr_time_now() + apr_time_from_sec(KEY_SECONDS);
-
     *first = NULL;
     for (int i = 0; i < count; i++) /* of the same batch: it waits for the disk with this one */
         if (earlier[i].held >= 0 && strcmp(earlier[i].key, one->key) == 0) {
@@ -389,6 +388,7 @@ static job_code take_key(const job_desk *d, one_job *one, const one_job *earlier
             one->shared = 1;
             return JOB_OK;
         }
+    until += apr_time_from_sec(KEY_SECONDS);
     while (apr_time_now() < until) {
         const char *text;
         int held, found = job_key_find(d->spool, one->key, &text, &held, p);
@@ -408,11 +408,30 @@ static job_code take_key(const job_desk *d, one_job *one, const one_job *earlier
     return job_fail(e, JOB_E_BUSY, 1, "a job with this key is being accepted");
 }
 
-static int is_full(const job_desk *d)
+/* The folder is counted once a second, by whoever comes first; what was taken since then is added. count: jobs that
+ * wait for the disk with this one. */
+static int is_full(const job_desk *d, int count)
 {
+    job_counters *c = d->counters;
+    uint64_t now = (uint64_t)job_now(), length, taken;
     int64_t oldest;
 
-    return d->max_queue > 0 && job_spool_count(d->spool, JOB_IN_QUEUE, &oldest) >= d->max_queue;
+    if (d->max_queue <= 0)
+        return 0;
+    if (c && now - JOB_LOAD(c, queue.at) < COUNT_EVERY) {
+        length = JOB_LOAD(c, queue.length);
+        taken = JOB_LOAD(c, accepted) - JOB_LOAD(c, queue.accepted);
+    } else {
+        taken = 0;
+        if (c) {
+            JOB_STORE(c, queue.accepted, JOB_LOAD(c, accepted));
+            JOB_STORE(c, queue.at, now);
+        }
+        length = (uint64_t)job_spool_count(d->spool, JOB_IN_QUEUE, &oldest);
+        if (c)
+            JOB_STORE(c, queue.length, length);
+    }
+    return length + taken + (uint64_t)count >= (uint64_t)d->max_queue;
 }
 
 static job_code write_job(const job_desk *d, const char *text, const job_t *j, one_job *one, apr_pool_t *p,
@@ -434,9 +453,9 @@ static job_code write_job(const job_desk *d, const char *text, const job_t *j, o
     return JOB_OK;
 }
 
-/* count: jobs of the batch before this one. */
-static void take_one(const job_desk *d, const char *text, one_job *one, int count, job_reply *kind, const char **detail,
-                     apr_pool_t *p)
+/* count: jobs of the batch before this one. until: for the slow phases of all. */
+static void take_one(const job_desk *d, const char *text, one_job *one, int count, apr_time_t until, job_reply *kind,
+                     const char **detail, apr_pool_t *p)
 {
     job_error e = {0};
     job_t *j = apr_palloc(p, sizeof *j);
@@ -449,18 +468,20 @@ static void take_one(const job_desk *d, const char *text, one_job *one, int coun
     if (rv == JOB_OK)
         one->reply = taken(d, one->entry.id, j->dest);
     if (rv == JOB_OK && (one->key = j->key) != NULL &&
-        (rv = take_key(d, one, one - count, count, &first, p, &e)) == JOB_OK && first) {
+        (rv = take_key(d, one, one - count, count, until, &first, p, &e)) == JOB_OK && first) {
         json_decref(one->reply);
         one->reply = first;
         return;
     }
-    if (rv == JOB_OK && is_full(d))
+    if (rv == JOB_OK && is_full(d, count))
         rv = job_fail(&e, JOB_E_BUSY, 1, "the queue is full");
     if (rv == JOB_OK && j->placeholder) {
-        if (d->enter && !d->enter(d->ctx)) {
+        if (count > 0 && apr_time_now() >= until) {
+            rv = job_fail(&e, JOB_E_BUSY, 1, "the time for a batch is used up");
+        } else if (d->enter && !d->enter(d->ctx)) {
             rv = job_fail(&e, JOB_E_BUSY, 1, "too many are being accepted");
         } else {
-            rv = slow_phase(j, d->place, one->entry.id, p, &e);
+            rv = slow_phase(j, d->place, one->entry.id, until, p, &e);
             if (d->leave)
                 d->leave(d->ctx);
         }
@@ -480,6 +501,7 @@ static void take_one(const job_desk *d, const char *text, one_job *one, int coun
 const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply *kind, const char **detail,
                        apr_pool_t *p)
 {
+    const apr_time_t until = apr_time_now() + apr_time_from_sec(SLOW_SECONDS);
     const char *const *texts;
     int count, batch = 0, good = 1;
     job_error e = {0};
@@ -496,7 +518,7 @@ const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply 
     } else {
         jobs = apr_pcalloc(p, (size_t)count * sizeof *jobs);
         for (int i = 0; i < count; i++)
-            take_one(d, texts[i], &jobs[i], i, kind, detail, p);
+            take_one(d, texts[i], &jobs[i], i, until, kind, detail, p);
         /* The last step of all of them at once: one wait for the disk */
         for (int i = 0; i < count; i++)
             if (jobs[i].written && job_spool_enqueue(d->spool, &jobs[i].entry) != 0)

@@ -19,7 +19,8 @@ typedef struct {
 typedef enum { JOB_REPLY_TAKEN, JOB_REPLY_PARSE, JOB_REPLY_INVALID, JOB_REPLY_BUSY } job_reply;
 
 /* One request, a job or a batch: its reply, JSON in memory of p. *kind: the worst that a lone job met; TAKEN for a
- * batch. *detail: for the log, NULL: none. Blocks on the network for at most 30 s a job. Any number of threads. */
+ * batch. *detail: for the log, NULL: none. Blocks on the network for 30 s at most: what of a batch is not looked at by
+ * then is told busy. Any number of threads. */
 const char *job_accept(const job_desk *d, const char *body, size_t n, job_reply *kind, const char **detail,
                        apr_pool_t *p);
 #endif

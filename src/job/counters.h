@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Figures of the job service (spec/imgserve.md section 10), in memory that all processes share. Only ever added to. */
+ * Figures of the job service (spec/imgserve.md section 10), in memory that all processes share. */
 #ifndef IIP_JOB_COUNTERS_H
 #define IIP_JOB_COUNTERS_H
 #include <stdint.h>
@@ -16,6 +16,10 @@ typedef struct job_counters {
     struct {
         uint64_t bucket[JOB_BUCKETS + 1], count, us;
     } stage[JOB_STAGES];
+    /* The queue as it was last counted (accept.c), ms since 1970 */
+    struct {
+        uint64_t length, at, accepted;
+    } queue;
 } job_counters;
 
 extern const double job_bucket_seconds[JOB_BUCKETS]; /* upper ends; the last bucket has none */
@@ -25,5 +29,7 @@ extern const double job_bucket_seconds[JOB_BUCKETS]; /* upper ends; the last buc
         if (c)                                                                                                         \
             __atomic_fetch_add(&(c)->member, (uint64_t)(n), __ATOMIC_RELAXED);                                         \
     } while (0)
+#define JOB_LOAD(c, member)     __atomic_load_n(&(c)->member, __ATOMIC_RELAXED)
+#define JOB_STORE(c, member, n) __atomic_store_n(&(c)->member, (uint64_t)(n), __ATOMIC_RELAXED)
 void job_count_stage(job_counters *c, job_stage s, int64_t us);
 #endif

@@ -74,25 +74,63 @@ static int copy(int to, int from, int64_t size, apr_pool_t *p)
     return fsync(to);
 }
 
+/* Where a descriptor can be given a name. */
+static const char *path_of(int fd, apr_pool_t *p)
+{
+    return apr_psprintf(p, "/proc/self/fd/%d", fd);
+}
+
+/* A file without a name, which nobody need remove if this process is killed; where the file system or /proc has no such
+ * thing, one with a name that is not to stay. */
+static int begin_file(int folder, const char *temporary, int *named, apr_pool_t *p)
+{
+    int fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+
+    *named = 0;
+    if (fd >= 0 && access(path_of(fd, p), F_OK) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    *named = 1;
+    unlinkat(folder, temporary, 0); /* left by an attempt that was killed */
+    return openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+}
+
+/* A link takes no other file's place, a rename does. */
+static int end_file(int folder, int fd, const char *temporary, int *named, const char *name, apr_pool_t *p)
+{
+    if (!*named) {
+        const char *self = path_of(fd, p);
+
+        if (linkat(AT_FDCWD, self, folder, name, AT_SYMLINK_FOLLOW) == 0)
+            return fsync(folder);
+        if (errno != EEXIST)
+            return -1;
+        unlinkat(folder, temporary, 0);
+        if (linkat(AT_FDCWD, self, folder, temporary, AT_SYMLINK_FOLLOW) != 0)
+            return -1;
+        *named = 1;
+    }
+    if (renameat(folder, temporary, folder, name) != 0)
+        return -1;
+    *named = 0;
+    return fsync(folder);
+}
+
 job_code job_store_file(const job_t *j, const job_place *place, const char *id, const char *stage, int fd, int64_t size,
                         apr_pool_t *p, job_error *e)
 {
     const char *temporary = apr_pstrcat(p, ".iip-", id, "-", stage, NULL), *name = j->to.path + 1;
-    int root = open(place->dest_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), folder = -1, out = -1, cause, good = 0;
+    int root = open(place->dest_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), folder = -1, out = -1, named = 0, cause;
+    int good = root >= 0 && (folder = folder_of(root, name, &name, p)) >= 0 &&
+               (out = begin_file(folder, temporary, &named, p)) >= 0 && copy(out, fd, size, p) == 0 &&
+               end_file(folder, out, temporary, &named, name, p) == 0;
 
-    if (root >= 0 && (folder = folder_of(root, name, &name, p)) >= 0) {
-        /* One left by an attempt that was killed */
-        if (unlinkat(folder, temporary, 0) == 0 || errno == ENOENT)
-            out = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-        good = out >= 0 && copy(out, fd, size, p) == 0 && renameat(folder, temporary, folder, name) == 0 &&
-               fsync(folder) == 0;
-    }
     cause = errno;
-    if (out >= 0) {
+    if (out >= 0)
         close(out);
-        if (!good)
-            unlinkat(folder, temporary, 0);
-    }
+    if (out >= 0 && named)
+        unlinkat(folder, temporary, 0);
     if (folder >= 0)
         close(folder);
     if (root >= 0)

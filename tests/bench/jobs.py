@@ -21,11 +21,10 @@ import samples  # noqa: E402
 from httpd import Httpd, account  # noqa: E402
 
 JOBS = 20
-TAKE_SECONDS = 2
+TAKE_SECONDS, ROUNDS = 1, 5
 BODY = '''
 IIPJobSpool {run}/spool
 IIPJobWorkers {workers}
-IIPJobMaxQueue 0
 <Location /jobs>
     SetHandler imgserve-handler
     IIPJobs On
@@ -120,6 +119,7 @@ def vipsthumbnail(source, out):
 
 def bare(folder, size):
     """The steps of a job's file, a second: written, on the disk, renamed, the name on the disk."""
+    folder = tempfile.mkdtemp(dir=folder)
     a, b = os.path.join(folder, 'bare-a'), os.path.join(folder, 'bare-b')
     os.mkdir(a)
     os.mkdir(b)
@@ -169,11 +169,12 @@ def rows():
                 out.append((f'24 MP {name} to 200 x 120', f'{ours:.0f} ms, {most / 1e6:.0f} MB', f'vipsthumbnail {peer:.0f} ms',
                             f'{ours / peer:.2f}x', goal))
         with Httpd(os.path.join(run, 'take'), BODY.format(run=run + '/take', workers=0)) as server:
-            got = taken(server, run)
+            taken(server, run)
             files = os.path.join(run, 'take', 'spool', 'queue')
             size = os.path.getsize(os.path.join(files, os.listdir(files)[0]))
-        raw = bare(run, size)
-        out.append(('jobs taken a second, durably', f'{got:.0f}', f'bare steps {raw:.0f}', f'{got / raw:.2f}x', '0.5x'))
+            pairs = [(taken(server, run), bare(run, size)) for _ in range(ROUNDS)]
+        out.append(('jobs taken a second, durably', f'{statistics.median(a for a, _ in pairs):.0f}',
+                    f'bare steps {statistics.median(b for _, b in pairs):.0f}', f'{statistics.median(a / b for a, b in pairs):.2f}x', '0.5x'))
     return out
 
 
