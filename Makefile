@@ -136,8 +136,9 @@ fuzz:
 	sh tests/fuzz/long.sh build/libfuzzer/fuzz $(FUZZ_SECONDS)
 
 # Jobs while all that can be killed is killed, again and again
+SOAK_JOBS ?= 200
 soak: all
-	IIP_SOAK=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/http/test_jobs.py -k test_kills
+	IIP_SOAK=$(SOAK_JOBS) $(PYTHON) -m pytest -q -p no:cacheprovider tests/http/test_jobs.py -k test_kills
 
 bench: all
 	$(PYTHON) tests/bench/bench.py

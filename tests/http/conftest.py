@@ -20,6 +20,7 @@ import pytest
 
 sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), "..", "data")]
 import httpd  # noqa: E402
+import peers  # noqa: E402
 
 BUILD = os.path.join(httpd.TOP, os.environ.get("IIP_BUILD", "build"))
 ASAN = os.environ.get("IIP_ASAN") == "1"
@@ -187,3 +188,11 @@ def folder(work, request):
     yield d
     subprocess.run(["chmod", "-R", "u+rwX", d])
     shutil.rmtree(d, ignore_errors=True)
+
+
+@pytest.fixture
+def peer():
+    """A server that jobs fetch from and deliver to."""
+    p = peers.Peer()
+    yield p
+    p.close()

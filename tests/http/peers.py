@@ -24,6 +24,7 @@ class Peer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.got, self.answers, self.seen = {}, [], {}, []
         self.slow = {}
+        self.on_get = None  # called before a file is served
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.url = "http://127.0.0.1:%d" % self.server_port
 
@@ -58,6 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data is None:
             self.send_error(404)
             return
+        if self.server.on_get:
+            self.server.on_get()
         self.send_response(200)
         lie = self.server.slow.get(self.path)
         if lie != "no length":
@@ -148,3 +151,47 @@ def vsftpd(folder, tls=None, implicit=False):
     finally:
         p.send_signal(signal.SIGKILL)
         p.wait()
+
+
+class Rogue(threading.Thread):
+    """An FTP server that has one picture, and sends clients to another address for the data."""
+
+    def __init__(self, data_host, data_port):
+        super().__init__(daemon=True)
+        self.data = (data_host, data_port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.said = []
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = self.listener.accept()
+                threading.Thread(target=self.talk, args=(link,), daemon=True).start()
+
+    def talk(self, link):
+        replies = {"USER": "230 in", "PWD": '257 "/"', "CWD": "250 ok", "TYPE": "200 ok", "SIZE": "213 100", "EPSV": "500 no",
+                   "PASV": "227 Entering Passive Mode (%s,%d,%d)" % (self.data[0].replace(".", ","), *divmod(self.data[1], 256))}
+        with contextlib.suppress(OSError), link, link.makefile("rw", newline="\r\n") as f:
+            f.write("220 hello\n")
+            f.flush()
+            for line in f:
+                word = line.split()[0].upper()
+                self.said.append(word)
+                f.write(replies.get(word, "502 no") + "\n")
+                f.flush()
+
+    def close(self):
+        self.listener.close()
+
+
+@contextlib.contextmanager
+def trap(host="127.0.0.2", port=0):
+    """A listener that must see no connection: (address, port)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, dualstack_ipv6=host == "::") as s:
+        yield s.getsockname()[1]
+        s.settimeout(0.2)
+        with contextlib.suppress(socket.timeout):
+            raise AssertionError("a connection from %s" % (s.accept()[1],))
