@@ -55,6 +55,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(iipd_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(ap, status_hook, iipd_status_section, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(iipd_job_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(iipd_count_bytes, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(iipd_insert_error_filter, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

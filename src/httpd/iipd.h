@@ -99,6 +99,8 @@ iip_status iipd_watermark(iipd_request *q);
 int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
+/* 1 if this request is among the figures; mark: it is from now on. */
+int iipd_counted(request_rec *r, int mark);
 /* Puts back the handler that would have had this request. DECLINED. */
 int iipd_decline(request_rec *r);
 
@@ -180,8 +182,8 @@ typedef struct {
 } iipd_histogram;
 typedef struct {
     apr_time_t since;
-    uint64_t outcome[IIPD_OUTCOMES], came[IIPD_CAME], jpip[IIPD_JPIP];
-    iipd_histogram protocol[IIPD_PROTOCOLS], stage[IIPD_STAGES];
+    uint64_t outcome[IIPD_OUTCOMES], came[IIPD_CAME], jpip[IIPD_JPIP], bytes; /* bytes: of bodies */
+    iipd_histogram protocol[IIPD_PROTOCOLS], stage[IIPD_PROTOCOLS][IIPD_STAGES];
 } iipd_figures;
 int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s);
@@ -192,6 +194,7 @@ void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generati
 uint64_t iipd_client(const char *address);
 /* After a request of ours: rc is OK, or what httpd is to answer. */
 void iipd_count(const iipd_request *q, iip_server_t *sv, int rc);
+int iipd_count_bytes(request_rec *r); /* a log_transaction hook */
 void iipd_count_jpip(int what, uint64_t n);
 /* All figures of the machine: counted here, the stores' of all children ever (what is held and under way: of those that
  * live), and the children that live, at most `room`; their number. 0: there is no shared memory. */
@@ -212,6 +215,13 @@ void iipd_job_child_init(apr_pool_t *pchild, server_rec *s);
 struct job_spool *iipd_job_spool(void);
 struct job_counters *iipd_job_counters(void);
 void iipd_job_wake(void);
+/* What there is to tell of jobs. 0: there are none to be taken. */
+typedef struct {
+    uint64_t accepted, rejected, done, failed, retries, restarts;
+    int queued, running, dead;
+    double oldest; /* seconds that a job waits already */
+} iipd_jobs;
+int iipd_job_read(iipd_jobs *out);
 int64_t iipd_job_max_queue(void);
 
 /* ---- log.c ---- */

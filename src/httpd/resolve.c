@@ -12,6 +12,7 @@ APLOG_USE_MODULE(iip);
 /* What our earlier hooks leave for the later ones. */
 typedef struct {
     int answered;        /* by our handler, which did not decline */
+    int counted;         /* among the figures */
     const char *handler; /* before core's SetHandler took over; NULL: none */
     int encoded;         /* we kept httpd from decoding r->uri, for the %2F or %00 in it */
     int rooted;          /* r->filename is not where the URL would lie */
@@ -125,6 +126,15 @@ void iipd_insert_error_filter(request_rec *r)
 void iipd_answering(request_rec *r)
 {
     note_of(r, 1)->answered = 1;
+}
+
+int iipd_counted(request_rec *r, int mark)
+{
+    note *n = note_of(r, mark);
+
+    if (mark)
+        n->counted = 1;
+    return n && n->counted;
 }
 
 int iipd_decline(request_rec *r)

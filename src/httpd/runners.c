@@ -233,7 +233,35 @@ void iipd_job_child_init(apr_pool_t *pchild, server_rec *s)
                      shared.path);
     }
 }
+
+int iipd_job_read(iipd_jobs *out)
+{
+    const job_counters *c = shared.counters;
+    int64_t oldest, other;
+
+    memset(out, 0, sizeof *out);
+    if (!spool || !c)
+        return 0;
+    out->accepted = c->accepted;
+    out->done = c->done;
+    out->retries = c->retries;
+    out->restarts = c->restarts;
+    for (int i = 0; i < JOB_CODES; i++) {
+        out->rejected += c->rejected[i];
+        out->failed += c->failed[i];
+    }
+    out->queued = job_spool_count(spool, JOB_IN_QUEUE, &oldest);
+    out->oldest = oldest ? (double)(job_now() - oldest) / 1000 : 0;
+    out->running = job_spool_count(spool, JOB_IN_RUN, &other);
+    out->dead = job_spool_count(spool, JOB_IN_DEAD, &other);
+    return 1;
+}
 #else
+int iipd_job_read(iipd_jobs *out)
+{
+    return 0;
+}
+
 int iipd_job_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     return OK;

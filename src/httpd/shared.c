@@ -203,6 +203,7 @@ void iipd_count(const iipd_request *q, iip_server_t *sv, int rc)
 {
     const apr_time_t now = apr_time_now();
     iipd_figures *f;
+    iipd_histogram *stage;
     int n = 0;
 
     if (!shared)
@@ -210,25 +211,42 @@ void iipd_count(const iipd_request *q, iip_server_t *sv, int rc)
     f = &shared->figures;
     while (n < IIPD_PROTOCOLS - 1 && iip_protocols[n] && iip_protocols[n] != q->proto)
         n++;
+    iipd_counted(q->r, 1);
+    stage = f->stage[n];
     count_time(&f->protocol[n], now - q->began);
     add(&f->outcome[rc == HTTP_NOT_MODIFIED ? IIPD_UNCHANGED : rc != OK ? IIPD_BY_HTTPD : (int)q->e.status], 1);
     if (q->sent)
-        count_time(&f->stage[IIPD_SEND], q->sent + (q->b ? q->b->spent.send : 0));
+        count_time(&stage[IIPD_SEND], q->sent + (q->b ? q->b->spent.send : 0));
     if (q->b) {
         const iip_times *t = &q->b->spent;
 
         add(&f->came[q->b->came], 1);
-        count_time(&f->stage[IIPD_OPEN], t->open);
+        count_time(&stage[IIPD_OPEN], t->open);
         if (t->read)
-            count_time(&f->stage[IIPD_READ], t->read);
+            count_time(&stage[IIPD_READ], t->read);
         if (q->b->came == IIP_CAME_MISS) {
-            count_time(&f->stage[IIPD_DECODE], t->decode);
-            count_time(&f->stage[IIPD_PROCESS], t->process);
-            count_time(&f->stage[IIPD_ENCODE], t->encode);
+            count_time(&stage[IIPD_DECODE], t->decode);
+            count_time(&stage[IIPD_PROCESS], t->process);
+            count_time(&stage[IIPD_ENCODE], t->encode);
         }
     }
     if (own && sv)
         publish(sv);
+}
+
+/* The body may be httpd's own: of an error it words, after a redirect of its own. */
+int iipd_count_bytes(request_rec *r)
+{
+    int ours = 0;
+
+    for (;; r = r->next) {
+        ours |= iipd_counted(r, 0);
+        if (!r->next)
+            break;
+    }
+    if (shared && ours && r->sent_bodyct && r->bytes_sent > 0)
+        add(&shared->figures.bytes, (uint64_t)r->bytes_sent);
+    return DECLINED;
 }
 
 void iipd_count_jpip(int what, uint64_t n)

@@ -20,6 +20,8 @@ typedef struct {
     double memory, cpu; /* bytes, seconds; of the children that live */
     int counted;        /* channels and their bytes are known */
     uint64_t channels, channel_bytes;
+    int has_jobs;
+    iipd_jobs jobs;
 } state;
 
 /* What a figure is: a counter, something of the moment, or a histogram of seconds. */
@@ -28,16 +30,17 @@ typedef struct page page;
 typedef struct {
     void (*begin)(page *p);
     void (*value)(page *p, const char *name, const char *label, const char *of, kind k, const char *help, double v);
-    void (*times)(page *p, const char *name, const char *label, const char *of, const char *help,
-                  const iipd_histogram *h);
+    void (*times)(page *p, const char *name, const char *of, const char *stage, const char *help,
+                  const iipd_histogram *h); /* of: a protocol; stage: NULL, or one of its */
     void (*end)(page *p);
     const char *mime;
 } writer;
 struct page {
     request_rec *r;
     const writer *w;
-    const char *last; /* the figure that was written last: rows of one name follow each other */
-    int open;         /* JSON: its object is not closed */
+    const char *last,
+        *group; /* the figure that was written last: rows of one name follow each other, and its protocol */
+    int open;   /* JSON: so many of its objects are not closed */
 };
 
 /* ---- children ---- */
@@ -86,6 +89,7 @@ static void look(state *st, apr_pool_t *p)
     if (iipd_shared_permits())
         iip_permits_read(iipd_shared_permits(), &st->large, &st->line);
     st->counted = iipd_channels_read(p, &st->channels, &st->channel_bytes);
+    st->has_jobs = iipd_job_read(&st->jobs);
     weigh(st);
 }
 
@@ -118,6 +122,22 @@ static const char *protocol(int i, apr_pool_t *p)
     const char *name = iip_protocols[i]->handler, *end = strstr(name, "-handler");
 
     return end ? apr_pstrmemdup(p, name, (apr_size_t)(end - name)) : name;
+}
+
+static void walk_jobs(page *p, const iipd_jobs *j)
+{
+    const writer *w = p->w;
+
+    w->value(p, "jobs_accepted", NULL, NULL, COUNTER, "image jobs taken", (double)j->accepted);
+    w->value(p, "jobs_refused", NULL, NULL, COUNTER, "requests that were no good jobs", (double)j->rejected);
+    w->value(p, "jobs_done", NULL, NULL, COUNTER, "jobs that went well", (double)j->done);
+    w->value(p, "jobs_failed", NULL, NULL, COUNTER, "jobs that failed for good", (double)j->failed);
+    w->value(p, "jobs_retries", NULL, NULL, COUNTER, "attempts after one that failed", (double)j->retries);
+    w->value(p, "jobs_queued", NULL, NULL, GAUGE, "jobs that wait", j->queued);
+    w->value(p, "jobs_running", NULL, NULL, GAUGE, "jobs at work", j->running);
+    w->value(p, "jobs_dead", NULL, NULL, GAUGE, "failed jobs that are kept", j->dead);
+    w->value(p, "jobs_oldest_seconds", NULL, NULL, GAUGE, "time that the oldest job waits", j->oldest);
+    w->value(p, "jobs_runners_restarted", NULL, NULL, COUNTER, "processes begun again", (double)j->restarts);
 }
 
 static void walk(page *p, const state *st)
@@ -162,11 +182,13 @@ static void walk(page *p, const state *st)
     for (int i = IIP_CAME_HIT; i < IIPD_CAME; i++)
         w->value(p, "pictures", "from", iipd_came_names[i], COUNTER, "pictures by where they came from",
                  (double)st->f.came[i]);
+    w->value(p, "sent_bytes", NULL, NULL, COUNTER, "bytes of bodies sent", (double)st->f.bytes);
     for (int i = 0; i < IIPD_PROTOCOLS && iip_protocols[i]; i++)
-        w->times(p, "request_seconds", "protocol", protocol(i, p->r->pool), "time of requests", &st->f.protocol[i]);
-    for (int i = 0; i < IIPD_STAGES; i++)
-        w->times(p, "stage_seconds", "stage", stages[i], "time of the stages of requests that had them",
-                 &st->f.stage[i]);
+        w->times(p, "request_seconds", protocol(i, p->r->pool), NULL, "time of requests", &st->f.protocol[i]);
+    for (int i = 0; i < IIPD_PROTOCOLS && iip_protocols[i]; i++)
+        for (int k = 0; st->f.protocol[i].count && k < IIPD_STAGES; k++)
+            w->times(p, "stage_seconds", protocol(i, p->r->pool), stages[k],
+                     "time of the stages of requests that had them", &st->f.stage[i][k]);
     for (size_t k = 0; k < sizeof of_cache / sizeof *of_cache; k++)
         for (size_t i = 0; i < sizeof cache / sizeof *cache; i++)
             w->value(p, of_cache[k].name, "cache", cache[i].name, of_cache[k].k, of_cache[k].help,
@@ -190,6 +212,8 @@ static void walk(page *p, const state *st)
     w->value(p, "waiting", NULL, NULL, GAUGE, "requests that wait for one", st->s.waiting);
     w->value(p, "large", NULL, NULL, GAUGE, "large requests at work, on the whole machine", st->large);
     w->value(p, "large_waiting", NULL, NULL, GAUGE, "large requests in line", st->line);
+    if (st->has_jobs)
+        walk_jobs(p, &st->jobs);
     w->value(p, "children", NULL, NULL, GAUGE, "processes", st->children);
     w->value(p, "resident_bytes", NULL, NULL, GAUGE, "memory of the processes", st->memory);
     w->value(p, "cpu_seconds", NULL, NULL, GAUGE, "computing time of the processes that live", st->cpu);
@@ -227,20 +251,22 @@ static void prom_value(page *p, const char *name, const char *label, const char 
         ap_rprintf(p->r, "iip_%s %s\n", name, text_of(p, v));
 }
 
-static void prom_times(page *p, const char *name, const char *label, const char *of, const char *help,
+static void prom_times(page *p, const char *name, const char *of, const char *stage, const char *help,
                        const iipd_histogram *h)
 {
+    const char *labels =
+        apr_pstrcat(p->r->pool, "protocol=\"", of, stage ? "\",stage=\"" : "", stage ? stage : "", "\"", NULL);
     uint64_t n = 0;
 
     prom_head(p, name, "histogram", help);
     for (int i = 0; i < IIPD_BUCKETS - 1; i++) {
         n += h->bucket[i];
-        ap_rprintf(p->r, "iip_%s_bucket{%s=\"%s\",le=\"%.6f\"} %" APR_UINT64_T_FMT "\n", name, label, of, bound(i), n);
+        ap_rprintf(p->r, "iip_%s_bucket{%s,le=\"%.6f\"} %" APR_UINT64_T_FMT "\n", name, labels, bound(i), n);
     }
     n += h->bucket[IIPD_BUCKETS - 1];
-    ap_rprintf(p->r, "iip_%s_bucket{%s=\"%s\",le=\"+Inf\"} %" APR_UINT64_T_FMT "\n", name, label, of, n);
-    ap_rprintf(p->r, "iip_%s_sum{%s=\"%s\"} %.6f\n", name, label, of, (double)h->sum / 1e6);
-    ap_rprintf(p->r, "iip_%s_count{%s=\"%s\"} %" APR_UINT64_T_FMT "\n", name, label, of, n);
+    ap_rprintf(p->r, "iip_%s_bucket{%s,le=\"+Inf\"} %" APR_UINT64_T_FMT "\n", name, labels, n);
+    ap_rprintf(p->r, "iip_%s_sum{%s} %.6f\n", name, labels, (double)h->sum / 1e6);
+    ap_rprintf(p->r, "iip_%s_count{%s} %" APR_UINT64_T_FMT "\n", name, labels, n);
 }
 
 static void nothing(page *p)
@@ -249,38 +275,40 @@ static void nothing(page *p)
 
 /* ---- JSON ---- */
 
-static void json_close(page *p)
+static void json_close(page *p, int down)
 {
-    if (p->open)
+    for (; p->open > down; p->open--)
         ap_rputs("}", p->r);
-    p->open = 0;
 }
 
-/* In front of a value: the end of the last figure, its own name, its label's value. */
-static void json_name(page *p, const char *name, const char *of)
+/* In front of a value: the end of the last figure, its own name, its label's value, its stage. */
+static void json_name(page *p, const char *name, const char *of, const char *stage)
 {
-    int again = p->last && !strcmp(p->last, name);
+    const int again = p->last && !strcmp(p->last, name), within = again && stage && !strcmp(p->group, of);
 
-    if (!again) {
-        json_close(p);
-        ap_rprintf(p->r, "%s\"%s\":%s", p->last ? "," : "", name, of ? "{" : "");
-        p->open = of != NULL;
-    }
-    if (of)
-        ap_rprintf(p->r, "%s\"%s\":", again ? "," : "", of);
+    json_close(p, within ? 2 : again);
+    ap_rputs(p->last ? "," : "", p->r);
+    if (!again)
+        ap_rprintf(p->r, "\"%s\":%s", name, of ? "{" : "");
+    if (of && !within)
+        ap_rprintf(p->r, "\"%s\":%s", of, stage ? "{" : "");
+    if (stage)
+        ap_rprintf(p->r, "\"%s\":", stage);
+    p->open = stage ? 2 : of != NULL;
     p->last = name;
+    p->group = of;
 }
 
 static void json_value(page *p, const char *name, const char *label, const char *of, kind k, const char *help, double v)
 {
-    json_name(p, name, of);
+    json_name(p, name, of, NULL);
     ap_rputs(text_of(p, v), p->r);
 }
 
-static void json_times(page *p, const char *name, const char *label, const char *of, const char *help,
+static void json_times(page *p, const char *name, const char *of, const char *stage, const char *help,
                        const iipd_histogram *h)
 {
-    json_name(p, name, of);
+    json_name(p, name, of, stage);
     ap_rprintf(p->r, "{\"count\":%" APR_UINT64_T_FMT ",\"sum\":%.6f,\"buckets\":{", h->count, (double)h->sum / 1e6);
     for (int i = 0; i < IIPD_BUCKETS - 1; i++)
         ap_rprintf(p->r, "\"%.6f\":%" APR_UINT64_T_FMT ",", bound(i), h->bucket[i]);
@@ -294,7 +322,7 @@ static void json_begin(page *p)
 
 static void json_end(page *p)
 {
-    json_close(p);
+    json_close(p, 0);
     ap_rputs("}\n", p->r);
 }
 
@@ -320,10 +348,11 @@ static double quantile(const iipd_histogram *h, double share)
     return bound(i) * 1e3;
 }
 
-static void html_times(page *p, const char *name, const char *label, const char *of, const char *help,
+static void html_times(page *p, const char *name, const char *of, const char *stage, const char *help,
                        const iipd_histogram *h)
 {
-    ap_rprintf(p->r, "<tr><td title=\"%s\">%s %s</td><td>%" APR_UINT64_T_FMT "</td><td>", help, name, of, h->count);
+    ap_rprintf(p->r, "<tr><td title=\"%s\">%s %s %s</td><td>%" APR_UINT64_T_FMT "</td><td>", help, name, of,
+               stage ? stage : "", h->count);
     if (h->count)
         ap_rprintf(p->r, "mean %.3f ms, half below %.3f, 99 of 100 below %.3f", (double)h->sum / 1e3 / (double)h->count,
                    quantile(h, 0.5), quantile(h, 0.99));
@@ -359,10 +388,11 @@ static void plain_value(page *p, const char *name, const char *label, const char
     ap_rprintf(p->r, "IIP-%s%s%s: %s\n", name, of ? "-" : "", of ? of : "", text_of(p, v));
 }
 
-static void plain_times(page *p, const char *name, const char *label, const char *of, const char *help,
+static void plain_times(page *p, const char *name, const char *of, const char *stage, const char *help,
                         const iipd_histogram *h)
 {
-    ap_rprintf(p->r, "IIP-%s-%s: %" APR_UINT64_T_FMT " %.6f\n", name, of, h->count, (double)h->sum / 1e6);
+    ap_rprintf(p->r, "IIP-%s-%s%s%s: %" APR_UINT64_T_FMT " %.6f\n", name, of, stage ? "-" : "", stage ? stage : "",
+               h->count, (double)h->sum / 1e6);
 }
 
 static const writer html = {html_begin, html_value, html_times, html_end, "text/html; charset=utf-8"};
@@ -374,7 +404,7 @@ static const writer plain = {nothing, plain_value, plain_times, nothing, NULL};
 static void show(request_rec *r, const writer *w)
 {
     state *st = apr_palloc(r->pool, sizeof *st);
-    page p = {r, w, NULL, 0};
+    page p = {.r = r, .w = w};
 
     look(st, r->pool);
     w->begin(&p);
@@ -382,8 +412,8 @@ static void show(request_rec *r, const writer *w)
     w->end(&p);
 }
 
-/* Time, requests, requests that decode and that wait, share of pictures that were found and not made, memory in MiB,
- * computing time in seconds: what a shell loop writes into a file. */
+/* Time, requests, open JPIP channels, requests that decode and that wait, share of pictures that were found and not
+ * made, memory in MiB, computing time in seconds: what a shell loop writes into a file. */
 static void show_columns(request_rec *r)
 {
     state *st = apr_palloc(r->pool, sizeof *st);
@@ -392,8 +422,9 @@ static void show_columns(request_rec *r)
     look(st, r->pool);
     found = st->f.came[IIP_CAME_HIT] + st->f.came[IIP_CAME_SHARED] + st->f.came[IIP_CAME_WAIT];
     all = found + st->f.came[IIP_CAME_RAW] + st->f.came[IIP_CAME_MISS];
-    ap_rprintf(r, "%.3f %" APR_UINT64_T_FMT " %d %d %.4f %.1f %.2f\n", (double)apr_time_now() / 1e6, requests(st),
-               st->s.decoding, st->s.waiting, all ? (double)found / (double)all : 0, st->memory / (1 << 20), st->cpu);
+    ap_rprintf(r, "%.3f %" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT " %d %d %.4f %.1f %.2f\n",
+               (double)apr_time_now() / 1e6, requests(st), st->channels, st->s.decoding, st->s.waiting,
+               all ? (double)found / (double)all : 0, st->memory / (1 << 20), st->cpu);
 }
 
 int iipd_status_handler(request_rec *r)

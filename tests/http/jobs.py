@@ -14,6 +14,10 @@ OPEN = """
 IIPJobSpool "{spool}"
 IIPJobWorkers 2
 IIPStatus On
+<Location /iip-status>
+    SetHandler iip-status
+    Require all granted
+</Location>
 <Location /jobs>
     SetHandler imgserve-handler
     Require all granted

@@ -270,6 +270,9 @@ def test_status(folder, serve, peer):
     assert '\niip_jobs_rejected_total{code="201"} 1\n' in text
     assert jobs.ask("GET", "/jobs?status&format=json").json()["iip_jobs_queued"] == 0
     assert b"<table>" in jobs.ask("GET", "/jobs?status").body
+    all_of_it = jobs.ask("GET", "/iip-status?format=json").json()  # among the figures of all
+    assert all_of_it["jobs_done"] == all_of_it["jobs_accepted"] == all_of_it["jobs_refused"] == 1
+    assert all_of_it["jobs_queued"] == all_of_it["jobs_running"] == all_of_it["jobs_failed"] == 0
 
 
 def test_ftps(folder, serve, peer):
