@@ -23,8 +23,8 @@ void iip_request_max(const iip_request *rq, const iip_limits *lim, int grow, int
 int64_t iip_request_height(const iip_request *rq, const iip_info *info, int64_t w);
 
 /* The resolved request and its K settings as one line, numbers as exact text: equal lines are equal bytes of one source
- * and one build. Its length, 0 if room is too small. IIP_LINE_MAX is room enough for every request whose operations
- * have no more than 100 numbers, iip_request_room() for this one. */
+ * and one build. Its length without the NUL that follows, 0 if room is too small. IIP_LINE_MAX is room enough for every
+ * request whose operations have no more than 100 numbers, iip_request_room() for this one. */
 #define IIP_LINE_MAX 2048
 size_t iip_request_room(const iip_request *rq);
 size_t iip_request_line(const iip_request *rq, char *out, size_t room);

@@ -169,6 +169,11 @@ void iip_job_settings_merge(iip_job_settings *out, const iip_job_settings *base,
     IIP_JOB_SETTINGS(MERGE)
 }
 
+const iip_settings *iip_settings_defaults(void)
+{
+    return &defaults;
+}
+
 void iip_settings_effective(iip_settings *out, const iip_settings *raw)
 {
     iip_settings_merge(out, &defaults, raw);

@@ -285,6 +285,7 @@ extern const char iip_setting_unbuilt[];
  * after iip_settings_init(); no allocation. */
 void iip_settings_effective(iip_settings *out, const iip_settings *raw);
 void iip_server_settings_effective(iip_server_settings *out, const iip_server_settings *raw);
+const iip_settings *iip_settings_defaults(void); /* likewise */
 /* Parses the defaults, once per configuration (p outlives all use), before threads. Asserts that each default is good.
  */
 void iip_settings_init(apr_pool_t *p);
@@ -296,8 +297,8 @@ void iip_job_settings_effective(iip_job_settings *out, const iip_job_settings *r
 void iip_settings_limits(iip_limits *lim, const iip_settings *set);
 /* The pair in force of a LOWER (b = a where only one was given). */
 iip_pair iip_lower_value(const iip_lower *l);
-/* Appends the members marked K as ";name=value"; returns the new length, room if it did not fit. set must be effective.
- */
+/* Appends the members marked K that are not as by default as ";name=value"; returns the new length, room if it did not
+ * fit. set must be effective. */
 size_t iip_settings_line(const iip_settings *set, char *out, size_t at, size_t room);
 /* Whole-number and time texts: digits with K, M, G; digits with ms, s, m, h, d (bare: seconds). 0 on success. */
 int iip_parse_size(const char *s, int64_t *out);

@@ -11,6 +11,15 @@
 static iip_root *roots, **last_root, *link_roots;
 static unsigned root_count;
 static apr_array_header_t *warnings;
+static iip_settings unset; /* nothing is said in it */
+
+/* What lies between the members too: compared as bytes. */
+static iip_settings *say_nothing(iip_settings *s)
+{
+    memset(s, 0, sizeof *s);
+    iip_settings_unset(s);
+    return s;
+}
 
 int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
@@ -21,6 +30,7 @@ int iipd_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     warnings = apr_array_make(pconf, 4, sizeof(const char *));
     iip_settings_init(pconf);
     iipd_purge_register(pconf);
+    say_nothing(&unset);
     return iipd_channels_pre_config(pconf);
 }
 
@@ -46,16 +56,17 @@ void iipd_warn(const char *line)
 
 void *iipd_create_dir(apr_pool_t *p, char *dir)
 {
-    iip_settings *s = apr_palloc(p, sizeof *s);
-
-    iip_settings_unset(s);
-    return s;
+    return say_nothing(apr_palloc(p, sizeof(iip_settings)));
 }
 
 void *iipd_merge_dir(apr_pool_t *p, void *base, void *add)
 {
-    iip_settings *s = apr_palloc(p, sizeof *s);
+    iip_settings *s;
 
+    /* As a request's walk from the server's record to its place nearly always is */
+    if (memcmp(base, &unset, sizeof unset) == 0)
+        return add;
+    s = apr_palloc(p, sizeof *s);
     iip_settings_merge(s, base, add);
     if (((const iip_settings *)base)->job && ((const iip_settings *)add)->job) {
         iip_job_settings *job = apr_palloc(p, sizeof *job);

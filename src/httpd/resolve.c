@@ -77,8 +77,9 @@ int iipd_pre_translate_name(request_rec *r)
     return DONE;
 }
 
-/* Nothing lies at DocumentRoot + URL; the walk to find that out would be half the system calls of a cached tile. A
- * rewritten URL may have left the place whose settings we see here. */
+/* Nothing lies at DocumentRoot + URL; the walk to find that out would be half the system calls of a cached tile. What
+ * lies at DocumentRoot is known: the walk need not look, and goes by its <Directory> sections all the same. A rewritten
+ * URL may have left the place whose settings we see here. */
 int iipd_translate_name(request_rec *r)
 {
     const iip_root *root = r->uri ? rooted(r) : NULL;
@@ -90,6 +91,8 @@ int iipd_translate_name(request_rec *r)
     if (strncmp(r->uri, root->prefix, n) || (r->uri[n] && r->uri[n] != '/'))
         return DECLINED;
     r->filename = apr_pstrdup(r->pool, ap_document_root(r));
+    r->finfo.filetype = APR_DIR;
+    r->finfo.valid = APR_FINFO_TYPE;
     note_of(r, 1)->rooted = 1;
     return OK;
 }

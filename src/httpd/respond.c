@@ -2,6 +2,7 @@
  * Answers: headers and one brigade. All that httpd can do by itself (Range, HEAD, chunks, write completion) it does,
  * because a whole answer leaves as one brigade with EOS in it. */
 #include "httpd/iipd.h"
+#include "put.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,25 +81,31 @@ int iipd_validate(iipd_request *q, const char *line, size_t len)
     return rc;
 }
 
+#define MOST_NAME 100
+
 /* NAME_WxH.ext, NAME being the source's last part without its suffix; octets that might mean something are replaced. */
 static const char *file_name(const iipd_request *q, const char *ext)
 {
+    static const char save[] = "attachment; filename=\"", show[] = "inline; filename=\"";
     const char *name = q->in.ident ? q->in.ident : q->rq.name, *slash = strrchr(name, '/'), *dot;
-    char safe[101];
+    char *text = apr_palloc(q->r->pool, sizeof save + MOST_NAME + 2 * IIP_PUT_MAX + strlen(ext) + 5), *to;
     size_t n;
     int64_t w, h;
 
     name = slash ? slash + 1 : name;
     dot = strrchr(name, '.');
     n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
-    if (n > sizeof safe - 1)
-        n = sizeof safe - 1;
+    if (n > MOST_NAME)
+        n = MOST_NAME;
+    to = q->rq.download ? iip_put_text(text, save) : iip_put_text(text, show);
     for (size_t i = 0; i < n; i++)
-        safe[i] = (char)(apr_isalnum(name[i]) || strchr("._-", name[i]) ? name[i] : '_');
-    safe[n] = '\0';
+        *to++ = (char)(apr_isalnum(name[i]) || strchr("._-", name[i]) ? name[i] : '_');
     iip_request_canvas(&q->rq, &w, &h);
-    return apr_psprintf(q->r->pool, "%s; filename=\"%s_%" APR_INT64_T_FMT "x%" APR_INT64_T_FMT ".%s\"",
-                        q->rq.download ? "attachment" : "inline", safe, w, h, ext);
+    *to++ = '_';
+    to = iip_put_text(iip_put_int(to, w), "x");
+    to = iip_put_text(iip_put_int(to, h), ".");
+    iip_put(iip_put_text(to, ext), "\"", 2);
+    return text;
 }
 
 void iipd_picture_headers(iipd_request *q, const iip_encoder *enc)

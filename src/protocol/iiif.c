@@ -7,6 +7,7 @@
 #include "name.h"
 #include "ops.h"
 #include "path.h"
+#include "put.h"
 #include <apr_strings.h>
 #include <inttypes.h>
 #include <string.h>
@@ -402,28 +403,46 @@ const char *iip_iiif_id(const iip_input *in, const iip_request *rq, apr_pool_t *
     return apr_pstrcat(p, in->base_url, "/", iip_path_encode(in->mapped ? in->ident : rq->name, p), NULL);
 }
 
-static const char *canonical_size(int version, const iip_request *rq, const iip_info *info, const iip_limits *lim,
-                                  apr_pool_t *p)
+static char *put_size(char *to, int version, const iip_request *rq, const iip_info *info, const iip_limits *lim)
 {
     const int grown = rq->out_w > rq->src.w || rq->out_h > rq->src.h;
-    iip_request plain = *rq;
+    iip_request plain;
     int64_t w, h;
 
     if (version == 3) {
         iip_request_max(rq, lim, 0, &w, &h);
         if (w == rq->out_w && h == rq->out_h)
-            return "max";
-        iip_request_max(rq, lim, 1, &w, &h);
-        if (grown && w == rq->out_w && h == rq->out_h)
-            return "^max";
-        return apr_psprintf(p, "%s%" PRId64 ",%" PRId64, grown ? "^" : "", rq->out_w, rq->out_h);
+            return iip_put_text(to, "max");
+        if (grown) {
+            iip_request_max(rq, lim, 1, &w, &h);
+            *to++ = '^';
+            if (w == rq->out_w && h == rq->out_h)
+                return iip_put_text(to, "max");
+        }
+    } else {
+        if (rq->out_w == rq->src.w && rq->out_h == rq->src.h)
+            return iip_put_text(to, "full");
+        plain = *rq;
+        plain.size_kind = IIP_SIZE_LISTED; /* as the parser takes "w," */
+        if (iip_request_height(&plain, info, rq->out_w) == rq->out_h)
+            return iip_put_text(iip_put_int(to, rq->out_w), ",");
     }
-    if (rq->out_w == rq->src.w && rq->out_h == rq->src.h)
-        return "full";
-    plain.size_kind = IIP_SIZE_LISTED; /* as the parser takes "w," */
-    if (iip_request_height(&plain, info, rq->out_w) == rq->out_h)
-        return apr_psprintf(p, "%" PRId64 ",", rq->out_w);
-    return apr_psprintf(p, "%" PRId64 ",%" PRId64, rq->out_w, rq->out_h);
+    to = iip_put_text(iip_put_int(to, rq->out_w), ",");
+    return iip_put_int(to, rq->out_h);
+}
+
+static char *put_region(char *to, const iip_request *rq, const iip_info *info)
+{
+    const int64_t r[] = {rq->src.x, rq->src.y, rq->src.w, rq->src.h};
+
+    if (r[2] == iip_info_w(info) && r[3] == iip_info_h(info))
+        return iip_put_text(to, "full");
+    for (int i = 0; i < 4; i++) {
+        if (i)
+            *to++ = ',';
+        to = iip_put_int(to, r[i]);
+    }
+    return to;
 }
 
 /* Section 7 of the sheet; R33. 1.1 knows no canonical form. */
@@ -431,22 +450,30 @@ static const char *iiif_link(const iip_input *in, const iip_request *rq, const i
                              apr_pool_t *p)
 {
     const int version = iip_iiif_version(in, 0);
-    const iip_rect *r = &rq->src;
-    const char *profile = apr_psprintf(p, "<%s>;rel=\"profile\"", iip_iiif_profile[version]), *region, *quality;
-    char turn[IIP_ROTATION_MAX];
+    const char *profile = iip_iiif_profile[version], *id = iip_iiif_id(in, rq, p), *quality, *ext;
+    char turn[IIP_ROTATION_MAX], *link, *to;
 
-    if (version == 1)
-        return profile;
-    region = r->w == iip_info_w(info) && r->h == iip_info_h(info)
-                 ? "full"
-                 : apr_psprintf(p, "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64, r->x, r->y, r->w, r->h);
     iip_rotation_text(rq->rotate, turn);
     if (!(quality = iip_iiif_extra_name(rq)))
         quality = iip_op_find(rq, IIP_OP_BITONAL) ? "bitonal" : iip_op_find(rq, IIP_OP_GRAY) ? "gray" : "default";
-    return apr_psprintf(p, "<%s/%s/%s/%s%s/%s.%s>;rel=\"canonical\", %s", iip_iiif_id(in, rq, p), region,
-                        canonical_size(version, rq, info, lim, p), rq->flip ? "!" : "",
-                        turn + (version == 2 && turn[0] == '0' && turn[1] == '.'), quality,
-                        iip_encoder_find(rq->format)->ext, profile);
+    ext = iip_encoder_find(rq->format)->ext;
+    link = to = apr_palloc(p, strlen(id) + strlen(profile) + strlen(quality) + strlen(ext) + sizeof turn +
+                                  6 * (IIP_PUT_MAX + 1) + 64);
+    if (version > 1) {
+        *to++ = '<';
+        to = iip_put_text(iip_put_text(to, id), "/");
+        to = iip_put_text(put_region(to, rq, info), "/");
+        to = iip_put_text(put_size(to, version, rq, info, lim), "/");
+        if (rq->flip)
+            *to++ = '!';
+        to = iip_put_text(to, turn + (version == 2 && turn[0] == '0' && turn[1] == '.'));
+        *to++ = '/';
+        to = iip_put_text(iip_put_text(to, quality), ".");
+        to = iip_put_text(iip_put_text(to, ext), ">;rel=\"canonical\", ");
+    }
+    to = iip_put_text(iip_put_text(to, "<"), profile);
+    iip_put(to, ">;rel=\"profile\"", sizeof ">;rel=\"profile\"");
+    return link;
 }
 
 static const char *iiif_redirect(const iip_input *in, const iip_request *rq, iip_want want, apr_pool_t *p)
