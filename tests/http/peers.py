@@ -63,8 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.on_get()
         self.send_response(200)
         lie = self.server.slow.get(self.path)
+        length = {"too many announced": len(data) + 100, "too few announced": 10, "a terabyte announced": 1 << 40}.get(lie, len(data))
+        if lie:
+            self.close_connection = True
         if lie != "no length":
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Length", str(length))
         else:
             self.close_connection = True
             self.send_header("Connection", "close")

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image jobs over HTTP, with real peers (spec/imgserve.md section 12)."""
+"""Image jobs over HTTP, with real peers. The cases of spec/imgserve.md section 12 are
+
+ 1 test_seed; tests/unit/test_job_parse.c test_seed    9 test_same_destination; test_job_run.c test_order
+ 2 test_job_parse.c test_codes; test_slow_checks      10 test_jobs_reach.py; test_job_parse.c test_hosts, test_guard
+ 3 test_job_parse.c test_dest                         11 test_jobs_reach.py test_files
+ 4 test_seed, test_jobs_pictures.py test_formats      12 test_jobs_reach.py test_slow_and_lying_sources
+ 5 test_jobs_pictures.py; test_job_run.c              13 test_bombs
+ 6 test_kills, test_job_run.c test_killed             14 test_callback
+ 7 test_job_run.c test_crash, test_bombs              15 test_batch_key_cancel; test_job_spool.c test_key_*
+ 8 test_full_disk                                     16 tests/bench/jobs.py"""
 import contextlib
 import gzip
 import hashlib
@@ -17,6 +26,7 @@ import time
 import pytest
 from PIL import Image
 
+import httpd
 import peers
 from jobs import LOOPBACK, Jobs, is_result, picture, size_of
 
@@ -239,6 +249,19 @@ def test_callback(folder, serve, peer):
     t = t.split("=")[1]
     want = hmac.new(b"open sesame", ("%s." % t).encode() + body, hashlib.sha256).hexdigest()
     assert mac == "v1=" + want and abs(int(t) - time.time()) < 30
+    # one that failed is made again: in 15 s, here at once
+    peer.answers["/later"] = [(503, {})]
+    del peer.got[:]
+    s = jobs.done(jobs.post(peer.url + "/a.png", "file:///c.png", callback=peer.url + "/later"))
+    until = time.time() + 20
+    while not [n for n in os.listdir(jobs.path("spool/call")) if ".1." in n] and time.time() < until:
+        time.sleep(0.02)
+    (name,) = os.listdir(jobs.path("spool/call"))
+    assert 8 < int(name[:13]) / 1000 - time.time() <= 15 and not peer.got
+    os.rename(jobs.path("spool/call", name), jobs.path("spool/call", "%013d" % 1 + name[13:]))
+    while not peer.got and time.time() < until:
+        time.sleep(0.02)
+    assert json.loads(peer.got[0][3]) == s
     # a redirect is no delivery
     peer.answers["/moved"] = [(302, {"Location": "/told"})]
     before = len(peer.got)
@@ -246,6 +269,51 @@ def test_callback(folder, serve, peer):
     time.sleep(1)
     assert len(peer.got) == before
     assert os.listdir(jobs.path("spool/call"))
+
+
+@pytest.mark.log(r"IIP0201")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_full_disk(folder, serve):
+    """No room for a job's record: 503, and nothing is promised."""
+    os.makedirs(os.path.join(folder, "spool"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", os.path.join(folder, "spool")], capture_output=True).returncode:
+        pytest.skip("cannot mount")
+    try:
+        jobs = Jobs(serve, folder)
+        with open(jobs.path("in/a.png"), "wb") as f:
+            f.write(picture(300, 300))
+        jobs.done(jobs.post("file:///a.png", "file:///a.png", placeholder=False))
+        with contextlib.suppress(OSError), open(jobs.path("spool/fill"), "wb", buffering=0) as f:
+            while True:
+                f.write(bytes(4096))
+        for n in range(3):
+            r = jobs.post("file:///a.png", "file:///b%d.png" % n, placeholder=False)
+            assert (r.status, r.json()) == (503, {"msg": "busy", "code": 122}) and r["Retry-After"]
+        one = dict(operationType="resize", srcURL="file:///a.png", dstURL="file:///c.png", args=dict(width=9, height=9), placeholder=False)
+        got = jobs.ask("POST", "/jobs", {"jobs": [one, dict(one, key="k")]}).json()["results"]
+        assert [g["code"] for g in got] == [122, 122]
+        assert not os.listdir(jobs.path("spool/queue")) + os.listdir(jobs.path("spool/tmp"))
+        os.unlink(jobs.path("spool/fill"))
+        jobs.done(jobs.post("file:///a.png", "file:///d.png", placeholder=False))
+        assert sorted(os.listdir(jobs.path("out"))) == ["a.png", "d.png"]
+        jobs.server.stop()
+    finally:
+        subprocess.run(["umount", "-l", os.path.join(folder, "spool")])
+
+
+def test_same_destination(folder, serve):
+    """Of twenty jobs for one destination the last wins, two runners or not."""
+    jobs = Jobs(serve, folder)
+    with open(jobs.path("in/a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    ids = []
+    for n in range(1, 21):
+        ids.append(jobs.post("file:///a.png", "file:///one.png", {"width": 10 * n, "height": 10 * n}, placeholder=False).json()["id"])
+        time.sleep(0.002)  # ids are in order by the millisecond
+    for i in ids:
+        assert jobs.wait(i)["state"] == "done"
+    with open(jobs.path("out/one.png"), "rb") as f:
+        assert size_of(f.read()) == (200, 200)
 
 
 @pytest.mark.log(r"IIP0202")
@@ -276,7 +344,7 @@ def test_status(folder, serve, peer):
 
 
 def test_ftps(folder, serve, peer):
-    """Explicit and implicit TLS, anonymous."""
+    """Anonymous: without TLS, with explicit, with implicit TLS; in and out."""
     cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
@@ -286,10 +354,37 @@ def test_ftps(folder, serve, peer):
     for implicit in (False, True):
         root = os.path.join(folder, "ftp%d" % implicit)
         with peers.vsftpd(root, (cert, key), implicit) as port:
-            jobs.done(jobs.post(peer.url + "/a.png", "%s://localhost:%d/in/a.png" % ("ftps" if implicit else "ftp", port)))
+            there = "%s://localhost:%d/in/" % ("ftps" if implicit else "ftp", port)
+            jobs.done(jobs.post(peer.url + "/a.png", there + "a.png"))
             with open(os.path.join(root, "in", "a.png"), "rb") as f:
                 assert is_result(f.read())
+            jobs.done(jobs.post(there + "a.png", "file:///b%d.png" % implicit, {"width": 100, "height": 60}))
+            assert jobs.post(there + "none.png", "file:///c.png").json()["code"] == 201
             os.chmod(root, 0o755)
+    root = os.path.join(folder, "ftp")
+    with peers.vsftpd(root) as port:  # TLS is required here: a server without gets no password and no picture
+        assert jobs.post(peer.url + "/a.png", "ftp://localhost:%d/in/a.png" % port).json()["code"] == 205
+        plain = Jobs(serve, os.path.join(folder, "plain"), LOOPBACK)
+        plain.done(plain.post(peer.url + "/a.png", "ftp://localhost:%d/in/a.png" % port))
+        with open(os.path.join(root, "in", "a.png"), "rb") as f:
+            assert is_result(f.read())
+        os.chmod(root, 0o755)
+
+
+@pytest.mark.log(r"AH01906|AH01873")
+def test_https_of_httpd(folder, serve):
+    """A source behind httpd's own TLS, with a certificate of a throw-away authority."""
+    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    port = httpd.free_port()
+    head = ("SSLSessionCache none\nListen 127.0.0.1:%d\n<VirtualHost 127.0.0.1:%d>\nSSLEngine On\nSSLCertificateFile %s\nSSLCertificateKeyFile %s\n"
+            'Alias /in "%s/in"\n<Directory "%s/in">\nRequire all granted\n</Directory>\n</VirtualHost>\n' % (port, port, cert, key, folder, folder))
+    jobs = Jobs(serve, folder, LOOPBACK + 'IIPJobCAFile "%s"' % cert, head=head, modules=("ssl",))
+    with open(jobs.path("in/a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    jobs.done(jobs.post("https://localhost:%d/in/a.png" % port, "file:///a.png"))
+    assert jobs.post("https://127.0.0.1:%d/in/a.png" % port, "file:///b.png").json()["code"] == 201  # not its name
 
 
 @pytest.mark.log(r"IIP0205")

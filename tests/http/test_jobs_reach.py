@@ -214,6 +214,16 @@ def test_slow_and_lying_sources(folder, serve, peer):
     peer.slow["/long.jpg"] = "no length"
     r = jobs.post(peer.url + "/long.jpg", "file:///a.png", placeholder=False)
     assert jobs.wait(r.json()["id"])["error"]["code"] == 206
+    peer.files["short.png"] = picture(1000, 1000)[:-100]  # fewer bytes come than are announced, and it ends with them
+    peer.slow["/short.png"] = "too many announced"
+    assert jobs.post(peer.url + "/short.png", "file:///c.png", placeholder=False).status == 200
+    peer.files["cut.png"] = picture(300, 300)
+    peer.slow["/cut.png"] = "too few announced"
+    assert jobs.post(peer.url + "/cut.png", "file:///d.png").json()["code"] == 202
+    peer.files["huge.png"] = picture(300, 300)
+    peer.slow["/huge.png"] = "a terabyte announced"
+    r = jobs.post(peer.url + "/huge.png", "file:///e.png", placeholder=False)
+    assert jobs.wait(r.json()["id"])["state"] == "failed"
     gate = threading.Event()
     peer.on_get = lambda: gate.wait(20)
     peer.files["slow.png"] = picture(300, 300)

@@ -126,6 +126,11 @@ static void test_codes(void **state)
         {with(NULL, NULL, NULL, "{\"width\":1,\"height\":1,\"gravity\":\"0.5,1.5\"}", NULL), JOB_E_OPTION},
         {with(NULL, NULL, NULL, "{\"width\":1,\"height\":1,\"rotate\":45}", NULL), JOB_E_OPTION},
         {with(NULL, NULL, NULL, NULL, ", \"placeholder\": 1"), JOB_E_OPTION},
+        {with(NULL, NULL, NULL, "{\"width\":1,\"height\":1,\"quality\":101}", NULL), JOB_E_OPTION},
+        {with(NULL, NULL, NULL, "{\"width\":1,\"height\":1,\"background\":\"red\"}", NULL), JOB_E_OPTION},
+        {with(NULL, NULL, NULL, "{\"width\":1,\"height\":1,\"form\":{\"a\\r\":\"b\"}}", NULL), JOB_E_OPTION},
+        {with(NULL, NULL, NULL, NULL, ", \"key\": \"\""), JOB_E_OPTION},
+        {with(NULL, NULL, NULL, "{\"width\":16384,\"height\":16384}", NULL), JOB_E_FORBIDDEN},
         {with(NULL, NULL, NULL, NULL, ", \"callback\": \"ftp://e/x\""), JOB_E_CALLBACK},
     };
 

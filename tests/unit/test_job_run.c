@@ -1,88 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The spool and its runner, with sources and destinations in folders (spec/imgserve.md sections 3 and 7). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <apr_general.h>
-#include <apr_strings.h>
-#include "job/job.h"
+#define PLACE "build/tmp/job"
+#include "job_setup.h"
 
 #ifdef IIP_HAVE_JOBS
-#include "job/accept.h"
-#include "job/render.h"
-#include "job/run.h"
-
-#define PLACE "build/tmp/job"
-
-static apr_pool_t *pool;
-static job_place place;
-static job_spool *spool;
-static job_runner runner;
-
-static int set_up(void **state)
-{
-    static const char *const file[] = {"file", NULL}, *const any[] = {"*", NULL};
-    char here[4096];
-    iip_settings raw;
-
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    iip_settings_init(pool);
-    iip_settings_unset(&raw);
-    if (system("rm -rf " PLACE " && mkdir -p " PLACE "/in " PLACE "/out") != 0 || !getcwd(here, sizeof here))
-        return -1;
-    memset(&place, 0, sizeof place);
-    place.source_root = apr_pstrcat(pool, here, "/" PLACE "/in", NULL);
-    place.dest_root = apr_pstrcat(pool, here, "/" PLACE "/out", NULL);
-    place.source_schemes = place.dest_schemes = file;
-    place.source_hosts = place.ports = any;
-    place.max_pixels = 100000000;
-    place.max_source = 64 << 20;
-    place.retries = 5;
-    place.placeholder_text = "Image being processed";
-    place.failure_text = "Image processing failed";
-    place.placeholder_ground = 0xffffff;
-    for (int i = 0; i < IIP_FMT_COUNT; i++)
-        place.quality[i] = -1;
-    if (job_spool_open(&spool, PLACE "/spool", 1, pool) != 0)
-        return -1;
-    runner = (job_runner){.spool = spool,
-                          .wake = -1,
-                          .lifeline = -1,
-                          .timeout = apr_time_from_sec(20),
-                          .memory = (size_t)1 << 30,
-                          .keep_done = 86400000,
-                          .keep_dead = 86400000};
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
-static int in_folder(const char *name)
-{
-    DIR *d = opendir(apr_pstrcat(pool, PLACE "/spool/", name, NULL));
-    struct dirent *one;
-    int n = 0;
-
-    while ((one = readdir(d)) != NULL)
-        n += one->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
 
 /* A binary PPM whose red is x, green is y, as a PNG or JPEG by ImageMagick */
 static void make_source(const char *name, int w, int h)
@@ -283,6 +204,36 @@ static void test_poison(void **state)
     assert_in_range(dark, 100, 20000); /* the text */
 }
 
+/* A source whose decoding process dies is tried IIPJobRetries times more, then given up; its runner goes on. */
+static void test_crash(void **state)
+{
+#ifndef IIP_ASAN /* without a limit of memory nothing dies of it */
+    const size_t memory = runner.memory;
+    const int dead = in_folder("dead");
+    job_reply kind;
+
+    assert_int_equal(
+        system("echo \"<svg xmlns='http://www.w3.org/2000/svg' width='20' height='20'/>\" >" PLACE "/in/x.svg"), 0);
+    place.retries = 2;
+    accept_job("\"width\": 20, \"height\": 20", "x.svg", "x.png", &kind);
+    assert_int_equal(kind, JOB_REPLY_TAKEN);
+    runner.memory = 1 << 20; /* librsvg ends its process when there is none */
+    for (int attempt = 1; attempt <= 3; attempt++) {
+        assert_int_equal(in_folder("queue"), 1);
+        assert_int_equal(in_folder("dead"), dead);
+        run();
+        /* the next attempt is due in some seconds: it is due now */
+        assert_int_equal(
+            system("cd " PLACE "/spool/queue && for f in *; do [ ! -f $f ] || mv $f 0000000000001-${f#*-}; done"), 0);
+    }
+    runner.memory = memory;
+    place.retries = 5;
+    assert_int_equal(in_folder("queue") + in_folder("run"), 0);
+    assert_int_equal(in_folder("dead"), dead + 1);
+    assert_int_equal(system("grep -q '\"attempts\":3' " PLACE "/spool/dead/*"), 0);
+#endif
+}
+
 /* Twenty jobs for one destination: the last one wins */
 static void test_order(void **state)
 {
@@ -354,7 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crop),   cmocka_unit_test(test_fits),  cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_svg),    cmocka_unit_test(test_order), cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_killed), cmocka_unit_test(test_crash),
     };
 
     return cmocka_run_group_tests_name("job_run", tests, set_up, tear_down);

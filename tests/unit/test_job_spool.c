@@ -1,91 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Steps of the spool that were cut off, and what two do at once (spec/imgserve.md section 7). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
+#define PLACE "build/tmp/job_spool"
+#include "job_setup.h"
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <apr_general.h>
-#include <apr_strings.h>
-#include "job/job.h"
 
 #ifdef IIP_HAVE_JOBS
-#include "job/accept.h"
 #include "job/confine.h"
-#include "job/render.h"
-#include "job/run.h"
 
-#define PLACE "build/tmp/job_spool"
-
-static apr_pool_t *pool;
-static job_place place;
-static job_spool *spool;
-static job_runner runner;
-
-static int set_up(void **state)
+static int with_source(void **state)
 {
-    static const char *const file[] = {"file", NULL}, *const any[] = {"*", NULL}, *const ports[] = {"any", NULL};
-    char here[4096];
-
-    apr_initialize();
-    apr_pool_create(&pool, NULL);
-    iip_settings_init(pool);
-    if (system("rm -rf " PLACE " && mkdir -p " PLACE "/in " PLACE "/out && convert -size 40x40 xc:blue " PLACE
-               "/in/a.png") != 0 ||
-        !getcwd(here, sizeof here))
-        return -1;
-    place = (job_place){.source_root = apr_pstrcat(pool, here, "/" PLACE "/in", NULL),
-                        .dest_root = apr_pstrcat(pool, here, "/" PLACE "/out", NULL),
-                        .source_schemes = file,
-                        .dest_schemes = file,
-                        .source_hosts = any,
-                        .dest_hosts = any,
-                        .ports = ports,
-                        .max_pixels = 100000000,
-                        .max_source = 64 << 20,
-                        .transfer_timeout = 5,
-                        .retries = 5};
-    for (int i = 0; i < IIP_FMT_COUNT; i++)
-        place.quality[i] = -1;
-    if (job_spool_open(&spool, PLACE "/spool", 1, pool) != 0)
-        return -1;
-    runner = (job_runner){.spool = spool,
-                          .wake = -1,
-                          .lifeline = -1,
-                          .timeout = apr_time_from_sec(20),
-                          .memory = (size_t)1 << 30,
-                          .keep_done = 86400000,
-                          .keep_dead = 86400000};
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-    return 0;
-}
-
-static int in_folder(const char *name)
-{
-    DIR *d = opendir(apr_pstrcat(pool, PLACE "/spool/", name, NULL));
-    struct dirent *one;
-    int n = 0;
-
-    while ((one = readdir(d)) != NULL)
-        n += one->d_name[0] != '.';
-    closedir(d);
-    return n;
+    return set_up(state) != 0 || system("convert -size 40x40 xc:blue " PLACE "/in/a.png") != 0 ? -1 : 0;
 }
 
 static const char *text_of(const char *dst, const char *more)
@@ -366,15 +292,76 @@ static void test_placeholders(void **state)
 }
 #endif
 
+/* What an httpd child does with a stranger's file: its head is looked at, within 96 MiB and little time, whatever is in
+ * it. The fuzz targets' files, and each of them damaged in many ways. */
+static void look_at_all(const char *folder)
+{
+    DIR *d = opendir(folder);
+    const job_t j = {.width = 20, .height = 20, .orient = 1};
+    struct dirent *one;
+
+    while (d && (one = readdir(d)) != NULL) {
+        FILE *f = one->d_name[0] == '.' ? NULL : fopen(apr_psprintf(pool, "%s/%s", folder, one->d_name), "rb");
+        unsigned char *was = malloc(1 << 18), *now = malloc(1 << 18);
+        const size_t n = f ? fread(was, 1, 1 << 18, f) : 0;
+
+        for (int i = 0; n && i < 60; i++) {
+            job_head head;
+            job_error e;
+            apr_pool_t *p;
+            int more;
+
+            memcpy(now, was, n);
+            for (int k = 0; k < i; k++) /* most of them near the front */
+                now[(size_t)rand() % (i & 1 ? n : n < 200 ? n : 200)] = (unsigned char)(i % 3 ? rand() : 255);
+            apr_pool_create(&p, pool);
+            job_look(&j, &place, iip_source_memory(now, i & 2 ? n : n / 2, "source", p), i & 1, &head, &more, p, &e);
+            apr_pool_destroy(p);
+        }
+        free(was);
+        free(now);
+        if (f)
+            fclose(f);
+    }
+    if (d)
+        closedir(d);
+}
+
+static void test_heads(void **state)
+{
+    static const char *const kinds[] = {"avif", "gif", "jp2", "jpeg", "png", "tiff", "webp"};
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        long pages = 0;
+        FILE *f = fopen("/proc/self/statm", "r");
+
+        if (!f || fscanf(f, "%ld", &pages) != 1)
+            _exit(2);
+#ifndef IIP_ASAN
+        setrlimit(RLIMIT_AS, &(struct rlimit){(rlim_t)pages * 4096 + (96 << 20), RLIM_INFINITY});
+#endif
+        setrlimit(RLIMIT_CPU, &(struct rlimit){60, 60});
+        srand(3);
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            look_at_all(apr_pstrcat(pool, "tests/fuzz/corpus/", kinds[i], NULL));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_callback_kept), cmocka_unit_test(test_cancel),       cmocka_unit_test(test_retry),
         cmocka_unit_test(test_key_in_batch),  cmocka_unit_test(test_key_waits),    cmocka_unit_test(test_key_race),
         cmocka_unit_test(test_too_long),      cmocka_unit_test(test_placeholders), cmocka_unit_test(test_confined),
+        cmocka_unit_test(test_heads),
     };
 
-    return cmocka_run_group_tests_name("job_spool", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("job_spool", tests, with_source, tear_down);
 }
 #else
 int main(void)
