@@ -100,7 +100,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     iip_rect c = iip_request_cover(rq, info);
     int64_t rows, w, h, sum, answer;
 
-    /* The strip is as tall as a row of cells; of a picture that lies on its side these are columns as tall as itself. */
+    /* The strip is as tall as a row of cells; of a picture that lies on its side these are columns as tall as itself.
+     */
     rows = iip_strip_rows(info, rq->level, c.w);
     rows = rows < c.h ? rows : c.h;
     sum = times(times(c.w, rows), sample);

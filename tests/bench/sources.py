@@ -31,6 +31,8 @@ SOURCES = {
     'none.tif': f'vips tiffsave {{in}} {{out}} --compression none {PYRAMID}',
     'precincts.jp2': OPJ + ' -c [256,256] -i {ppm} -o {out}',
     'tiled.jp2': OPJ + ' -t 1024,1024 -i {ppm} -o {out}',
+    'lossless.jp2': 'opj_compress -p RPCL -PLT -n 6 -c [256,256] -i {ppm} -o {out}',
+    'ht.jp2': 'grk_compress -M 64 -p RPCL -n 6 -c [128,128] -i {ppm} -o {out}',
     'flat.tif': 'vips tiffsave {in} {out} --compression lzw --predictor horizontal',
     'plain.jpg': 'vips jpegsave {in} {out} --Q 85',
 }
