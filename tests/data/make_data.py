@@ -223,7 +223,7 @@ def make(out):
 def main():
     out = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "..", "..", "build", "data"))
     digest = hashlib.sha256()
-    for n in ("make_data.py", "make_tiff.py", "make_matrix.py", "matrix_formats.py", "make_jpeg.py", "make_jp2.py", "make_colour.py"):
+    for n in ("make_data.py", "make_tiff.py", "make_heif.py", "make_matrix.py", "matrix_formats.py", "make_jpeg.py", "make_jp2.py", "make_colour.py"):
         with open(os.path.join(HERE, n), "rb") as f:
             digest.update(f.read())
     os.umask(0o022)

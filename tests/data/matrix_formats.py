@@ -15,6 +15,7 @@ from PIL import Image
 
 import make_jp2
 import make_jpeg
+from make_heif import clap, imir, irot, rebuild
 from make_tiff import pack, photo
 
 H, W = 43, 61
@@ -187,6 +188,60 @@ def by_program(encode, decode, suffix):
     return cases
 
 
+def avif_shapes(decode):
+    """Depths, samplings, ranges; grids; alpha, multiplied or not. avifdec turns and crops nothing: those are of its plain picture."""
+    px = photo(192, 128)
+    rgba = np.dstack([px, np.tile(np.linspace(0, 255, 192).astype(np.uint8), (128, 1))])
+    alike = "--min", "0", "--max", "4", "-s", "8"
+
+    def made(picture, *options):
+        return through(picture, "avif", lambda a, b: ("avifenc", *alike, *options, a, b))
+
+    for layout, options in (("10_bits", ("-d", "10")), ("12_bits", ("-d", "12", "-y", "444")), ("422", ("-y", "422")), ("limited", ("-r", "limited")),
+                            ("identity", ("--cicp", "1/13/0", "-y", "444")), ("grid", ("-g", "3x2"))):
+        for space, picture in (("rgb", px), ("rgb+alpha", rgba)):
+            data = made(picture, *options)
+            yield space, "u8", layout, decoded(data, "avif", decode), data
+    plain = decoded(made(px), "avif", decode)
+    for layout, options, want in (("turned", ("--irot", "1"), np.rot90(plain)), ("flipped", ("--imir", "0"), plain[::-1]),
+                                  ("mirrored", ("--imir", "1"), plain[:, ::-1]), ("cropped", ("--crop", "20,30,60,40"), plain[30:70, 20:80]),
+                                  ("all", ("--crop", "20,30,60,40", "--irot", "3", "--imir", "1"), np.rot90(plain[30:70, 20:80], 3)[:, ::-1])):
+        yield "rgb", "u8", layout, want, made(px, *options)
+    data = made(rgba, "-p")  # under full alpha the colours are what they were
+    want = decoded(data, "avif", decode)
+    assert np.abs(want[:, 96:].astype(int) - rgba[:, 96:]).max() < 16
+    yield "rgb+alpha", "u8", "multiplied", want, data
+
+
+def heic_shapes():
+    """As phones write them: tiles under a grid, some of which hang over; boxes that crop, turn and mirror, in this order; alpha."""
+    px = photo(192, 128)
+    options = "heif-enc", "-L", "-p", "chroma=444", "--matrix_coefficients=0"
+
+    def made(picture):
+        return through(picture, "heic", lambda a, b: (*options, a, "-o", b))
+
+    tiles = [made(px[y:y + 64, x:x + 64]) for y in (0, 64) for x in (0, 64, 128)]
+    cut, one = px[:101, :180], px[:64, :64]
+    crop, turn = clap(30, 20, 64, 64, 8, 6), irot(1)
+    for layout, want, data in (("grid", px, rebuild(tiles, 3)), ("grid_cut", cut, rebuild(tiles, 3, (180, 101))),
+                               ("grid_turned", np.rot90(cut, 3), rebuild(tiles, 3, (180, 101), [irot(3)])),
+                               ("grid_mirrored", cut[:, ::-1], rebuild(tiles, 3, (180, 101), [imir(1)])),
+                               ("grid_cropped", cut[30:70, 20:80], rebuild(tiles, 3, (180, 101), [clap(60, 40, 180, 101, 20, 30)])),
+                               ("flipped", one[::-1], rebuild(tiles[:1], 1, None, [imir(0)])),
+                               ("all", np.rot90(one[6:26, 8:38])[:, ::-1], rebuild(tiles[:1], 1, None, [crop, turn, imir(1)]))):
+        yield "rgb", "u8", layout, want, data
+    yield "rgb+alpha", "u8", "made", np.dstack([one, px[:64, 64:128, 1]]), rebuild(tiles[:1], 1, alpha=made(px[:64, 64:128, 1]))
+
+
+def all_of(*cases):
+    return lambda: (row for case in cases for row in case())
+
+
+def by_avifdec(path, png):
+    return "avifdec", path, png
+
+
 AVIF = {"lossless": ("avifenc", "-l", "-s", "8", "IN", "OUT"), "lossy": ("avifenc", "--min", "10", "--max", "30", "-s", "8", "IN", "OUT"),
         "444": ("avifenc", "-y", "444", "--min", "5", "--max", "20", "-s", "8", "IN", "OUT")}
 HEIC = {"lossy": ("heif-enc", "-q", "80", "IN", "-o", "OUT"), "444": ("heif-enc", "-q", "80", "-p", "chroma=444", "IN", "-o", "OUT")}
@@ -199,8 +254,8 @@ FORMATS = [
     ("webp", ("dwebp",), webp_cases, 0),
     ("jp2", ("opj_compress",), jp2_cases, 0),
     ("gif", (), gif_cases, 0),
-    ("avif", ("avifenc", "avifdec"), by_program(AVIF, lambda a, b: ("avifdec", a, b), "avif"), 2),
-    ("heic", ("heif-enc", "heif-convert"), by_program(HEIC, lambda a, b: ("heif-convert", a, b), "heic"), 2),
+    ("avif", ("avifenc", "avifdec"), all_of(by_program(AVIF, by_avifdec, "avif"), lambda: avif_shapes(by_avifdec)), 2),
+    ("heic", ("heif-enc", "heif-convert"), all_of(by_program(HEIC, lambda a, b: ("heif-convert", a, b), "heic"), heic_shapes), 2),
     ("jxl", ("cjxl", "djxl"), by_program(JXL, lambda a, b: ("djxl", a, b), "jxl"), 2),
 ]
 LOSSY = {ending: most for ending, _, _, most in FORMATS}
