@@ -11,6 +11,7 @@
  * Longer than other files, since the path of an answer is to be read in one place. */
 #include "image_job.h"
 #include "codec/jp2.h"
+#include "quarantine.h"
 #include <math.h>
 #include <sched.h>
 #include <apr_strings.h>
@@ -183,7 +184,10 @@ iip_status iip_serve_info(iip_server_t *sv, iip_source_t *s, int page, const iip
     } key = {s->id, page};
     info_job j = {sv, s, page, lim};
     apr_time_t until = lim->deadline ? apr_time_now() + lim->deadline : 0;
-    iip_status rv = iip_cache_get(sv->info, &key, sizeof key, until, fill_info, &j, hold, e);
+    iip_status rv = iip_quarantine_check(s, e);
+
+    if (rv == IIP_OK)
+        rv = iip_cache_get(sv->info, &key, sizeof key, until, fill_info, &j, hold, e);
 
     if (rv == IIP_OK)
         *info = &((info_value *)(*hold)->data)->info;

@@ -3,6 +3,7 @@
  *
  * Each reader has a pool with an allocator of its own, so that any thread may open and close readers without a lock. */
 #include "readers.h"
+#include "quarantine.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct kept {
     size_t hold;
     kept *chain;         /* in the table, the one given back last in front */
     kept *newer, *older; /* of all idle ones */
+    iip_quarantine_slot *slot;
     apr_pool_t *pool;
     iip_decoder dec; /* of a serial one: its decoder behind the lock */
     iip_reader_t serial;
@@ -246,9 +248,13 @@ iip_status iip_readers_take(iip_readers_t *rs, iip_source_t *s, int page, const 
                             iip_error *e)
 {
     reader_key key = {s->id, page};
-    iip_status rv = IIP_OK;
+    iip_quarantine_slot *slot;
+    iip_status rv = iip_quarantine_check(s, e);
     kept *k;
 
+    if (rv != IIP_OK)
+        return rv;
+    slot = iip_quarantine_enter(s);
     pthread_mutex_lock(&rs->lock);
     k = *chain_of(rs, &key);
     while (k && memcmp(&k->key, &key, sizeof key) != 0)
@@ -256,8 +262,11 @@ iip_status iip_readers_take(iip_readers_t *rs, iip_source_t *s, int page, const 
     if (k)
         take_out_locked(rs, k);
     pthread_mutex_unlock(&rs->lock);
-    if (!k && (rv = open_reader(&k, s, &key, lim, e)) != IIP_OK)
+    if (!k && (rv = open_reader(&k, s, &key, lim, e)) != IIP_OK) {
+        iip_quarantine_leave(slot);
         return rv;
+    }
+    k->slot = slot;
     *l = &k->lease;
     return IIP_OK;
 }
@@ -265,11 +274,14 @@ iip_status iip_readers_take(iip_readers_t *rs, iip_source_t *s, int page, const 
 void iip_readers_give(iip_readers_t *rs, iip_lease *l, int good, size_t hold)
 {
     kept *k = (kept *)l, *out;
+    iip_quarantine_slot *slot = k->slot;
 
     if (!good || rs->keep <= 0 || hold > HOLD_MAX) {
         close_reader(k);
+        iip_quarantine_leave(slot);
         return;
     }
+    iip_quarantine_leave(slot); /* what is closed below may be another file */
     k->hold = hold;
     pthread_mutex_lock(&rs->lock);
     /* First the place, then the reader: so it is never the one that is closed. */

@@ -17,8 +17,9 @@ typedef struct iip_lease {
 /* keep: idle readers at most (and at most 64 MiB of their info.hold together). */
 iip_readers_t *iip_readers_create(int keep, apr_pool_t *p);
 void iip_readers_clear(iip_readers_t *rs); /* no other thread uses it any more */
-/* An idle reader with this identity and page (the one given back last), else opens: sniff, decoder, header.
- * IIP_E_FORMAT. */
+/* An idle reader with this identity and page (the one given back last), else opens: sniff, decoder, header. Until it is
+ * given back, by this thread, it works on this file (quarantine.h). IIP_E_FORMAT; IIP_E_CORRUPT: the file is in
+ * quarantine. */
 iip_status iip_readers_take(iip_readers_t *rs, iip_source_t *s, int page, const iip_limits *lim, iip_lease **l,
                             iip_error *e);
 /* not good: closed, never used again. hold: info.hold of its picture. */

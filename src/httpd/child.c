@@ -80,6 +80,13 @@ static void open_roots(iip_root *root, server_rec *s)
     }
 }
 
+/* Before httpd forgets where our code was. */
+static apr_status_t release_faults(void *unused)
+{
+    iip_quarantine_release();
+    return APR_SUCCESS;
+}
+
 /* Runs as User: a root it cannot open stays shut, with a line each. */
 void iipd_child_init(apr_pool_t *pchild, server_rec *s)
 {
@@ -97,6 +104,8 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
     }
     iip_server_permits(server, iipd_shared_permits());
     iip_source_generations(iipd_shared_generations());
+    iip_quarantine_use(iipd_shared_quarantine(), 1);
+    apr_pool_cleanup_register(pchild, NULL, release_faults, apr_pool_cleanup_null);
     if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
         ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
     open_roots(iipd_roots(), s);

@@ -12,6 +12,7 @@
 #include <http_request.h>
 #include <ap_mpm.h>
 #include "protocol/protocol.h"
+#include "quarantine.h"
 #include "serve.h"
 
 extern module AP_MODULE_DECLARE_DATA iip_module;
@@ -189,6 +190,7 @@ int iipd_shared_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
 void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s);
 iip_permits *iipd_shared_permits(void);  /* NULL: there is no shared memory */
 uint32_t *iipd_shared_generations(void); /* likewise */
+iip_quarantine *iipd_shared_quarantine(void);
 void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int number, mpm_child_status state);
 /* A client address as a number; nobody outside knows which. */
 uint64_t iipd_client(const char *address);

@@ -305,6 +305,20 @@ static int send_raw(iipd_ask *j)
     return iipd_send_file(j->q, !b->boxes ? "image/j2c" : layered || b->streams > 1 ? "image/jpx" : "image/jp2");
 }
 
+static iip_status read_target(iipd_ask *j)
+{
+    iipd_request *q = j->q;
+    iip_quarantine_slot *slot;
+    iip_status rv = iip_quarantine_check(q->src, &q->e);
+
+    if (rv != IIP_OK)
+        return rv;
+    slot = iip_quarantine_enter(q->src);
+    rv = jpip_answer_target(&j->a, &q->e);
+    iip_quarantine_leave(slot);
+    return rv;
+}
+
 static int answer(iipd_ask *j)
 {
     iipd_request *q = j->q;
@@ -330,7 +344,7 @@ static int answer(iipd_ask *j)
                          .max = q->set.jpip_max_response ? q->set.jpip_max_response : INT64_MAX,
                          .b = q->b,
                          .p = r->pool};
-    if (choose_type(j, &q->e) != IIP_OK || jpip_answer_target(&j->a, &q->e) != IIP_OK)
+    if (choose_type(j, &q->e) != IIP_OK || read_target(j) != IIP_OK)
         return OK;
     if (j->a.type.kind == JPIP_TYPE_RAW) {
         step_out(j);

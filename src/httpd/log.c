@@ -35,7 +35,8 @@ void iipd_log_error(const iipd_request *q)
     const iip_error *e = &q->e;
     int level = levels[e->status] ? levels[e->status] : APLOG_DEBUG;
 
-    if (e->status == IIP_E_ABORTED)
+    /* A file in quarantine: said when it came there (IIP0009) */
+    if (e->status == IIP_E_ABORTED || (e->status == IIP_E_CORRUPT && e->part))
         level = APLOG_DEBUG;
     if (!APLOG_R_IS_LEVEL(q->r, level) ||
         (level <= APLOG_WARNING && said_already(e->status, q->file ? q->file : q->r->uri)))

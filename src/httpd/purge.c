@@ -40,6 +40,7 @@ int iipd_purge(iipd_request *q)
         return OK;
     }
     iip_source_forget(generations, &q->src->id);
+    iip_quarantine_forget(iipd_shared_quarantine(), &q->src->id);
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, q->r, "IIP0008: %s is forgotten",
                   ap_escape_logitem(q->r->pool, q->src->name));
     return iipd_send_purged(q);

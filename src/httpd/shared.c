@@ -32,6 +32,7 @@ typedef struct {
     iipd_figures figures;
     iip_permits permits;
     uint32_t generations[IIP_GENERATIONS];
+    iip_quarantine quarantine;
     unsigned char seed[APR_SIPHASH_KSIZE]; /* of client addresses */
     uint64_t past[COUNTERS];               /* of children that are gone */
     slot slots[SLOTS];
@@ -159,11 +160,29 @@ uint32_t *iipd_shared_generations(void)
     return shared ? shared->generations : NULL;
 }
 
+iip_quarantine *iipd_shared_quarantine(void)
+{
+    return shared ? &shared->quarantine : NULL;
+}
+
+static void say_crashed(void *server, const char *name)
+{
+    server_rec *s = server;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, s->process->pool);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "IIP0009: %s crashed a child; it is refused for %d minutes",
+                 ap_escape_logitem(p, name), IIP_QUARANTINE_SECONDS / 60);
+    apr_pool_destroy(p);
+}
+
 /* In the parent: what a child that died had. */
 void iipd_shared_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int number, mpm_child_status state)
 {
-    if (shared && state == MPM_CHILD_EXITED)
-        iip_permits_free(&shared->permits, (int32_t)pid);
+    if (!shared || state != MPM_CHILD_EXITED)
+        return;
+    iip_permits_free(&shared->permits, (int32_t)pid);
+    iip_quarantine_ended(&shared->quarantine, (int32_t)pid, say_crashed, s);
 }
 
 uint64_t iipd_client(const char *address)

@@ -16,7 +16,8 @@ typedef struct {
     iipd_figures f;
     iip_server_stats s;
     int children, pid[MOST_CHILDREN];
-    int large, line;    /* permits in use, requests in line for one */
+    int large, line; /* permits in use, requests in line for one */
+    int quarantined;
     double memory, cpu; /* bytes, seconds; of the children that live */
     int counted;        /* channels and their bytes are known */
     uint64_t channels, channel_bytes;
@@ -88,6 +89,8 @@ static void look(state *st, apr_pool_t *p)
     st->children = iipd_shared_read(&st->f, &st->s, st->pid, MOST_CHILDREN);
     if (iipd_shared_permits())
         iip_permits_read(iipd_shared_permits(), &st->large, &st->line);
+    if (iipd_shared_quarantine())
+        st->quarantined = iip_quarantine_count(iipd_shared_quarantine());
     st->counted = iipd_channels_read(p, &st->channels, &st->channel_bytes);
     st->has_jobs = iipd_job_read(&st->jobs);
     weigh(st);
@@ -214,6 +217,8 @@ static void walk(page *p, const state *st)
     w->value(p, "large_waiting", NULL, NULL, GAUGE, "large requests in line", st->line);
     if (st->has_jobs)
         walk_jobs(p, &st->jobs);
+    w->value(p, "quarantined", NULL, NULL, GAUGE, "files that crashed a child and are refused for a while",
+             st->quarantined);
     w->value(p, "children", NULL, NULL, GAUGE, "processes", st->children);
     w->value(p, "resident_bytes", NULL, NULL, GAUGE, "memory of the processes", st->memory);
     w->value(p, "cpu_seconds", NULL, NULL, GAUGE, "computing time of the processes that live", st->cpu);

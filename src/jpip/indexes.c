@@ -9,6 +9,7 @@
  * What takes long, an index of a very large file, is built by a thread, one in each child; requests are sent away
  * meanwhile. It is found in its file afterwards, or, where that could not be, as what the thread built last. */
 #include "jpip/index_form.h"
+#include "quarantine.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -195,8 +196,10 @@ static jpip_index *save(const job *j, int fd, const char *temporary, jpip_index 
 
 static iip_status build(const job *j, jpip_index **ix, iip_error *e)
 {
+    iip_quarantine_slot *slot = iip_quarantine_enter(j->f->s);
     iip_status rv = jpip_index_build(ix, j->f, &j->xs->behind.stop, e);
 
+    iip_quarantine_leave(slot);
     count(rv == IIP_OK ? &j->xs->built : &j->xs->failed);
     return rv;
 }

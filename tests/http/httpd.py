@@ -340,9 +340,8 @@ MaxConnectionsPerChild 0
                 self.seen[path] = os.path.getsize(path)
         bad = []
         for line in lines:
-            if DEADLY.search(line):
-                bad.append(line)
-            elif LOUD.search(line) and not any(re.search(p, line) for p in list(expected) + HARMLESS):
+            deadly = DEADLY.search(line)
+            if (deadly or LOUD.search(line)) and not any(re.search(p, line) for p in list(expected) + ([] if deadly else HARMLESS)):
                 bad.append(line)
         return bad
 

@@ -41,7 +41,7 @@ def forgotten(r):
 
 
 @pytest.mark.any_mpm
-def test_every_child_forgets(serve, own):
+def test_every_child_forgets(own, serve):
     s = serve(place("/i", "iiif", own) + FORMAT, fresh=True, children=2, threads=4)
     want = s.get(TILE)
     for _ in range(30):
@@ -61,7 +61,7 @@ def test_every_child_forgets(serve, own):
             knows.add(child)
 
 
-def test_any_url_of_it(serve, own):
+def test_any_url_of_it(own, serve):
     """Whichever protocol named it: the same file is forgotten, and no other."""
     site = "".join([place("/i", "iiif", own), place("/z", "zoomify", own), place("/d", "deepzoom", own), place("/q", "iip", own),
                     place("/j", "jpip", own)])
@@ -87,7 +87,7 @@ def test_any_url_of_it(serve, own):
     refused(s.request("PURGE", "/q?OBJ=IIP,1.0"), 404)
 
 
-def test_mapped(serve, own):
+def test_mapped(own, serve):
     """A folder of the site with a .htaccess: plain names and all below them."""
     s = serve('<Directory "{dir}/htdocs">\nAllowOverride FileInfo\nIIPStatus On\n</Directory>\n' + FORMAT, fresh=True)
     os.makedirs(s.dir + "/htdocs/p")
@@ -108,7 +108,7 @@ def test_mapped(serve, own):
     assert s.request("PURGE", "/p/none.tif/info.json").status == 404
 
 
-def test_only_where_status_is_on(serve, own):
+def test_only_where_status_is_on(own, serve):
     s = serve(location("/i", own) + place("/on", "iiif", own) + FORMAT, fresh=True)
     assert s.get(TILE).status == 200
     r = s.request("PURGE", "/i/a.tif")
@@ -122,7 +122,7 @@ def test_only_where_status_is_on(serve, own):
 
 
 @pytest.mark.log("AH01630", "AH01623")
-def test_access_rules(serve, own):
+def test_access_rules(own, serve):
     """Rules of the place, for this method alone if they say so; other modules know it too."""
     limit = "<Limit PURGE>\nRequire ip 192.0.2.1\n</Limit>"
     s = serve(place("/i", "iiif", own, limit) + place("/m", "iiif", own, "AllowMethods GET") + place("/n", "iiif", own, "AllowMethods GET PURGE") + FORMAT,
@@ -141,7 +141,7 @@ def test_access_rules(serve, own):
 
 @pytest.mark.any_mpm
 @pytest.mark.log("AH00171|AH00163|AH00094|AH00493|AH0123|AH0124")
-def test_memcached_forgets_too(serve, own, cached):
+def test_memcached_forgets_too(own, serve, cached):
     """Through a graceful restart: what was stored under the old generation is not found."""
     m = cached()
     s = serve("IIPMemcachedDeadline 5s\n" + "IIPMemcached 127.0.0.1:%d\nIIPCacheSize 0 0\n" % m.port + place("/i", "iiif", own) + FORMAT, fresh=True)
