@@ -5,7 +5,8 @@
  * while it is made is filtered into memory and deflated in one go by libdeflate, which is half as fast again as zlib
  * and smaller, but knows no streams. Larger answers, and all where libdeflate is not installed, go through zlib row by
  * row. There, at level 1, matching runs only (Z_RLE) is a quarter faster than zlib's own matching, and photographs come
- * out smaller. */
+ * out smaller; and levels above 6 are 6: for 1 to 9 % less they take up to ten times as long, 20 s for 25 megapixels.
+ */
 #include "request.h"
 #include <string.h>
 #include <zlib.h>
@@ -13,9 +14,10 @@
 #include <libdeflate.h>
 #endif
 
-#define IDAT  (64 * 1024) /* bytes of pixels a chunk of a stream, hence a call of the sink */
-#define MOST  0x7fffffff  /* of a side, and of a chunk's length */
-#define FRAME 12          /* a chunk's length, name and checksum */
+#define IDAT        (64 * 1024) /* bytes of pixels a chunk of a stream, hence a call of the sink */
+#define MOST        0x7fffffff  /* of a side, and of a chunk's length */
+#define FRAME       12          /* a chunk's length, name and checksum */
+#define STREAM_MOST 6           /* level of what goes through zlib */
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(IIP_PLAIN_C)
 #define VECTORISED __attribute__((optimize("O3")))
@@ -174,7 +176,8 @@ static iip_status start_stream(iip_writer_t *w, iip_error *e)
 
     if (!(w->idat = iip_codec_alloc(IDAT + FRAME, w->pool, e)))
         return e->status;
-    if (deflateInit2(&w->z, w->quality, Z_DEFLATED, MAX_WBITS, 8, strategy) != Z_OK)
+    if (deflateInit2(&w->z, w->quality < STREAM_MOST ? w->quality : STREAM_MOST, Z_DEFLATED, MAX_WBITS, 8, strategy) !=
+        Z_OK)
         return no_memory(e);
     apr_pool_cleanup_register(w->pool, w, writer_close, apr_pool_cleanup_null);
     w->z.next_out = w->idat + 8;

@@ -249,6 +249,27 @@ static void streamed(void **state)
         }
 }
 
+/* What is sent while it is made is deflated at level 6 where more is asked for. */
+static void most_of_a_stream(void **state)
+{
+    const iip_raster shape = {2600, 2200, 3, IIP_U8, 0, NULL};
+    bytes out[2];
+    iip_error e;
+
+    for (int i = 0; i < 2; i++) {
+        const iip_enc_opts o = {.quality = i ? 6 : 9};
+        collector c = {.fail_at = -1};
+
+        assert_int_equal(written(&c, &shape, &o, &e), IIP_OK);
+        check(&c, &shape, 0);
+        out[i] = c.out;
+    }
+    assert_int_equal(out[1].n, out[0].n);
+    assert_memory_equal(out[1].p, out[0].p, out[0].n);
+    free(out[0].p);
+    free(out[1].p);
+}
+
 static void sink_fails(void **state)
 {
     const iip_raster shape = {300, 300, 3, IIP_U8, 0, NULL};
@@ -303,7 +324,8 @@ static void misuse(void **state)
 static int group(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact),      cmocka_unit_test(metadata), cmocka_unit_test(streamed),
+        cmocka_unit_test(exact),      cmocka_unit_test(metadata),
+        cmocka_unit_test(streamed),   cmocka_unit_test(most_of_a_stream),
         cmocka_unit_test(sink_fails), cmocka_unit_test(misuse),
     };
 
