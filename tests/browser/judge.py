@@ -24,7 +24,7 @@ def loaded(record, origin):
             out.append(f'foreign host: {r["url"]}')
         elif r['failure'] and r['failure'] != 'net::ERR_ABORTED':  # aborted: the viewer itself took it back
             out.append(f'{r["failure"]}: {r["url"]}')
-        elif not r['failure'] and r['status'] != 200:
+        elif not r['failure'] and r['status'] not in (200, 304):  # a page's reload may ask whether its style sheet is still true
             out.append(f'{r["status"]}: {r["url"]}')
     if not all(s['settled'] for s in record['stages']):
         out.append('never came to rest')
