@@ -3,7 +3,7 @@
 """Runs the test suites and ends with one line "N passed, N failed[, N skipped]" over all of them.
 
 run.py [--only SUITE[,SUITE]]   of those below; tsan and valgrind run only when named
-Everything is built first, then two suites at a time run side by side. What each says goes to build/check/SUITE.log; a failing
+Everything is built first, then three suites at a time run side by side: much of what they do is waiting. What each says goes to build/check/SUITE.log; a failing
 suite's last lines are shown."""
 import argparse
 import glob
@@ -283,7 +283,7 @@ def main():
             for f in rest:
                 done.append(run(f))
 
-        workers = [threading.Thread(target=work) for _ in range(2)]
+        workers = [threading.Thread(target=work) for _ in range(3)]
         for w in workers:
             w.start()
         for w in workers:
