@@ -189,9 +189,10 @@ static iip_status avif_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
         keep(&image->xmp, IIP_READ_XMP, &out->xmp, &out->xmp_len, p, e) != IIP_OK)
         return e->status;
     iip_exif_resolution(out->exif, out->exif_len, &out->res_x, &out->res_y);
-    if (image->icc.size || r->grey)
+    if (image->icc.size)
         return IIP_OK;
-    return iip_icc_of_numbers(image->colorPrimaries, image->transferCharacteristics, &out->icc, &out->icc_len, p, e);
+    return iip_icc_of_numbers(image->colorPrimaries, image->transferCharacteristics, r->grey ? 1 : 3, &out->icc,
+                              &out->icc_len, p, e);
 }
 
 /* --- pixels ------------------------------------------------------------------------------------------------------- */

@@ -172,7 +172,7 @@ static iip_status get_profile(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip
             out->icc_len = n;
         }
     } else if (n == 0 && heif_image_handle_get_nclx_color_profile(r->handle, &numbers).code == heif_error_Ok) {
-        rv = iip_icc_of_numbers((int)numbers->color_primaries, (int)numbers->transfer_characteristics, &out->icc,
+        rv = iip_icc_of_numbers((int)numbers->color_primaries, (int)numbers->transfer_characteristics, 3, &out->icc,
                                 &out->icc_len, p, e);
     }
     if (numbers)

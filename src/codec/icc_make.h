@@ -9,7 +9,9 @@
 iip_status iip_icc_make(const double xy[8], double gamma, int colours, const void **icc, size_t *n, apr_pool_t *p,
                         iip_error *e);
 
-/* The same for colours that are said by the numbers of ITU-T H.273: nothing for what is sRGB or taken for it, and for
- * light of another range (PQ, HLG), which no such profile describes. */
-iip_status iip_icc_of_numbers(int primaries, int transfer, const void **icc, size_t *n, apr_pool_t *p, iip_error *e);
+/* The same for colours that are said by the numbers of ITU-T H.273: nothing for what is sRGB or taken for it. Light of
+ * another range (PQ, HLG) is that of a screen on which white paper has 203 candelas a square metre; what is brighter is
+ * brought under its white. */
+iip_status iip_icc_of_numbers(int primaries, int transfer, int colours, const void **icc, size_t *n, apr_pool_t *p,
+                              iip_error *e);
 #endif

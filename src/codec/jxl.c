@@ -7,7 +7,7 @@
  * it decodes it does not let us bound by its memory manager: frames inside may be larger than the picture. Hence the
  * flag. */
 #ifdef IIP_HAVE_JXL
-#include "codec/codec.h"
+#include "codec/icc_make.h"
 #include <inttypes.h>
 #include <string.h>
 #include <jxl/decode.h>
@@ -211,9 +211,15 @@ static iip_status take_colours(iip_reader_t *r, iip_error *e)
         r->choose = JxlDecoderSetPreferredColorProfile(r->dec, &r->prefer) == JXL_DEC_SUCCESS;
     }
     if (JxlDecoderGetColorAsEncodedProfile(r->dec, NULL, JXL_COLOR_PROFILE_TARGET_DATA, &is) == JXL_DEC_SUCCESS &&
-        is.white_point == JXL_WHITE_POINT_D65 && (grey || is.primaries == JXL_PRIMARIES_SRGB) &&
-        is.transfer_function == JXL_TRANSFER_FUNCTION_SRGB)
-        return IIP_OK;
+        is.white_point == JXL_WHITE_POINT_D65) {
+        const int numbers = (int)is.primaries, p3 = is.primaries == JXL_PRIMARIES_P3;
+
+        if ((grey || is.primaries == JXL_PRIMARIES_SRGB) && is.transfer_function == JXL_TRANSFER_FUNCTION_SRGB)
+            return IIP_OK;
+        if (is.transfer_function == JXL_TRANSFER_FUNCTION_PQ || is.transfer_function == JXL_TRANSFER_FUNCTION_HLG)
+            return iip_icc_of_numbers(p3 ? 12 : numbers, (int)is.transfer_function, grey ? 1 : 3, &r->icc, &r->icc_len,
+                                      r->pool, e);
+    }
     return get_profile(r, JXL_COLOR_PROFILE_TARGET_DATA, &r->icc, &r->icc_len, e);
 }
 

@@ -138,11 +138,11 @@ static iip_status note_chunk(iip_reader_t *r, const char *name, int64_t at, size
         size_t place, least, most;
     } known[] = {
 #define PLACE(m) offsetof(png_places, m)
-        {"PLTE", 0, PLACE(palette), 3, 768},     {"tRNS", 0, PLACE(clear), 1, 256},
-        {"iCCP", 0, PLACE(icc), 4, MAX_CHUNK},   {"sRGB", 0, PLACE(srgb), 1, 1},
-        {"gAMA", 0, PLACE(gamma), 4, 4},         {"cHRM", 0, PLACE(primaries), 32, 32},
-        {"pHYs", 0, PLACE(size), 9, 9},          {"eXIf", 1, PLACE(exif), 8, MAX_CHUNK},
-        {"IDAT", 1, PLACE(pixels), 0, SIZE_MAX},
+        {"PLTE", 0, PLACE(palette), 3, 768},    {"tRNS", 0, PLACE(clear), 1, 256},
+        {"iCCP", 0, PLACE(icc), 4, MAX_CHUNK},  {"sRGB", 0, PLACE(srgb), 1, 1},
+        {"gAMA", 0, PLACE(gamma), 4, 4},        {"cHRM", 0, PLACE(primaries), 32, 32},
+        {"cICP", 0, PLACE(numbers), 4, 4},      {"pHYs", 0, PLACE(size), 9, 9},
+        {"eXIf", 1, PLACE(exif), 8, MAX_CHUNK}, {"IDAT", 1, PLACE(pixels), 0, SIZE_MAX},
     };
     static const char xmp[] = "XML:com.adobe.xmp";
 

@@ -118,9 +118,17 @@ static iip_status read_gamma(const png_places *at, iip_source_t *s, iip_info *ou
 iip_status iip_png_meta(const png_places *at, iip_source_t *s, iip_info *out, apr_pool_t *p, iip_error *e)
 {
     unsigned char raw[9];
+    int numbered = 0;
     iip_status rv = IIP_OK;
 
-    if (at->icc.at) {
+    if (at->numbers.at) { /* above all others (PNG, third edition, 4.3); the third of them says that they are RGB */
+        if (s->read(s, raw, 4, at->numbers.at, e) != IIP_OK)
+            return e->status;
+        numbered = raw[2] == 0;
+    }
+    if (numbered) {
+        rv = iip_icc_of_numbers(raw[0], raw[1], out->space == IIP_RGB ? 3 : 1, &out->icc, &out->icc_len, p, e);
+    } else if (at->icc.at) {
         apr_pool_t *tmp;
 
         apr_pool_create(&tmp, p);

@@ -12,7 +12,7 @@ typedef struct {
 
 typedef struct {
     png_place palette, clear, pixels; /* PLTE, tRNS, the first IDAT */
-    png_place icc, srgb, gamma, primaries, size, exif;
+    png_place icc, srgb, gamma, primaries, numbers, size, exif;
     png_place xmp; /* iTXt behind its keyword */
 } png_places;
 

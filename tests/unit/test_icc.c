@@ -2,6 +2,7 @@
  * Colour profiles: what they are to a picture, what becomes of them, and colours turned to sRGB against a float model
  * (matrix and curves, written from the definitions) or lcms2's own calculation in floats. Profiles are made by lcms2.
  * Longer than 600 lines: the profiles are made here, each class with the cases that need it. */
+#include "codec/icc_make.h"
 #include "strips.h"
 #include "delta_e.h"
 #include "settings.h"
@@ -177,8 +178,28 @@ static void test_kinds(void **state)
 
 /* ---- colours ---- */
 
+/* ITU-R BT.2100, where white paper is 203 candelas and what is much brighter is brought under 1. */
+enum { PQ = -16, HLG = -18 };
+
+static double bright(double v, double transfer)
+{
+    double e, nits;
+
+    if (transfer == PQ) {
+        e = pow(v, 32. / 2523);
+        nits = 10000 * pow(fmax(e - .8359375, 0) / (18.8515625 - 18.6875 * e), 16384 / 2610.);
+    } else {
+        e = v <= .5 ? v * v / 3 : (exp((v - .55991073) / .17883277) + .28466892) / 12;
+        nits = 1000 * pow(e, 1.2);
+    }
+    nits /= 203;
+    return nits <= .75 ? nits : .75 + .25 * (1 - exp(-(nits - .75) / .25));
+}
+
 static double to_light(double v, double gamma)
 {
+    if (gamma < 0)
+        return bright(v, gamma);
     return gamma > 0 ? pow(v, gamma) : v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4);
 }
 
@@ -361,6 +382,42 @@ static void test_grey_profiles(void **state)
         compare("grey", IIP_GREY, b, grey_model, &gammas[i]);
         free(b.p);
     }
+}
+
+/* Colours said by numbers (ITU-T H.273): nothing for sRGB's, a profile of the others. */
+static void test_numbers(void **state)
+{
+    static const rgb_space bt2020 = {"BT.2020", {.708, .292}, {.170, .797}, {.131, .046}, 0},
+                           bt601 = {"BT.601", {.63, .34}, {.31, .595}, {.155, .07}, 0};
+    static const struct {
+        int primaries, transfer;
+        const rgb_space *space; /* NULL: sRGB all the same */
+        double gamma;
+    } rows[] = {{1, 13, NULL, 0},      {2, 2, NULL, 0},    {1, 1, NULL, 0},      {200, 200, NULL, 0},
+                {9, 13, &bt2020, 0},   {9, 1, &bt2020, 0}, {12, 13, &p3, 0},     {6, 6, &bt601, 0},
+                {1, 8, &srgb, 1},      {12, 4, &p3, 2.2},  {9, 16, &bt2020, PQ}, {1, 16, &srgb, PQ},
+                {9, 18, &bt2020, HLG}, {2, 5, &srgb, 2.8}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int colours = 3; colours > 0; colours -= 2) {
+            const int none = !rows[i].space || (colours == 1 && rows[i].gamma == 0);
+            rgb_space is = none ? srgb : *rows[i].space;
+            bytes b = {0};
+            const void *icc = NULL;
+            apr_pool_t *p;
+            iip_error e;
+
+            is.gamma = rows[i].gamma;
+            apr_pool_create(&p, NULL);
+            assert_int_equal(iip_icc_of_numbers(rows[i].primaries, rows[i].transfer, colours, &icc, &b.n, p, &e),
+                             IIP_OK);
+            b.p = (unsigned char *)(uintptr_t)icc;
+            assert_int_equal(!icc, none);
+            if (!none)
+                compare("numbers", colours == 3 ? IIP_RGB : IIP_GREY, b, colours == 3 ? rgb_model : grey_model,
+                        colours == 3 ? (const void *)&is : &is.gamma);
+            apr_pool_destroy(p);
+        }
 }
 
 static void test_inks(void **state)
@@ -685,17 +742,12 @@ static void test_delta_e(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delta_e),
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_matrix_profiles),
-        cmocka_unit_test(test_grey_profiles),
-        cmocka_unit_test(test_inks),
-        cmocka_unit_test(test_scanner),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_use_of_profiles),
-        cmocka_unit_test(test_samples_kept),
+        cmocka_unit_test(test_delta_e),         cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_matrix_profiles), cmocka_unit_test(test_grey_profiles),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_inks),
+        cmocka_unit_test(test_scanner),         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_damaged),         cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_use_of_profiles), cmocka_unit_test(test_samples_kept),
     };
     apr_pool_t *p;
     int failed;

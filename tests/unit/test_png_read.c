@@ -449,6 +449,34 @@ static void gammas(void **state)
         }
 }
 
+/* cICP counts above all that else says what values mean, as long as these are RGB. */
+static void numbers(void **state)
+{
+    static const struct {
+        const char *chunk;
+        int profile;
+    } rows[] = {{"\1\15\0\1", 0}, {"\14\15\0\1", 1}, {"\11\20\0\1", 1}, {"\1\15\1\1", 1 /* of gAMA */}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const recipe c = {PNG_COLOR_TYPE_RGB, 16, 0, 0, 20, 10};
+        subject s;
+        bytes b;
+
+        gamma_of = 100000;
+        with_primaries = 0;
+        b = make(&c, with_gamma);
+        insert(&b, chunk_at(b, "IDAT"), "cICP", rows[i].chunk, 4);
+        opened(&s, b);
+#ifdef IIP_HAVE_LCMS2
+        assert_int_equal(s.info.icc_len > 0, rows[i].profile);
+#else
+        assert_int_equal(s.info.icc_len, 0);
+#endif
+        done(&s);
+        free(b.p);
+    }
+}
+
 /* --- damage and limits -------------------------------------------------------------------------------------------- */
 
 static void damaged(void **state)
@@ -603,9 +631,9 @@ static void patience(void **state)
 static int group(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),           cmocka_unit_test(many_chunks), cmocka_unit_test(metadata),
-        cmocka_unit_test(odd_metadata),    cmocka_unit_test(gammas),      cmocka_unit_test(damaged),
-        cmocka_unit_test(headers_refused), cmocka_unit_test(patience),
+        cmocka_unit_test(kinds),        cmocka_unit_test(many_chunks),     cmocka_unit_test(metadata),
+        cmocka_unit_test(odd_metadata), cmocka_unit_test(gammas),          cmocka_unit_test(numbers),
+        cmocka_unit_test(damaged),      cmocka_unit_test(headers_refused), cmocka_unit_test(patience),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
