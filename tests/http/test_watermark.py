@@ -93,6 +93,27 @@ def test_every_answer(serve, marks, rest):
     assert any(marked) if "!30" in rest else all(marked)  # on white nothing can be added
 
 
+def test_every_protocol(serve, marks):
+    """Tiles and views of the other protocols, of any size and format; another process gives the same bytes."""
+    def sites(folder, word):
+        return "".join('<Location /%s/%s>\nSetHandler %s-handler\nIIPRoot "%s"\nIIPWatermark %s\n</Location>\n' % (
+            folder, name, name, marks, word) for name in ("iip", "deepzoom", "zoomify"))
+
+    text = "IIPCacheSize 0 0\n" + conf(marks, "/marks/house.png") + sites("marked", "/marks/house.png") + sites("bare", "none")
+    s, other = serve(text), serve(text, fresh=True)
+    tiles = ["iip?FIF=dark.png&" + q for q in ("JTL=1,0", "PTL=1,0", "WTL=1,0", "TTL=1,1", "PTL=0,0", "INV&PTL=1,0", "CNT=2&ROT=90&PTL=1,0", "TIL=1,0-1", "CVT=jpeg",
+                                               "WID=300&CVT=png", "RGN=.1,.1,.5,.5&CVT=png", "WID=60&CVT=png", "CMP=hot&CVT=webp", "COL=grey&CVT=tif")]
+    tiles += ["deepzoom/dark.png_files/9/0_0.png", "deepzoom/dark.png_files/7/0_0.jpg", "zoomify/dark.png/TileGroup0/1-0-0.jpg"]
+    for path in tiles:
+        r, bare = s.get("/marked/" + path), s.get("/bare/" + path)
+        assert r.status == bare.status == 200 and r.body != bare.body and r["ETag"] != bare["ETag"], path
+        again = [x.get("/marked/" + path) for x in (s, other)]
+        assert all(x.body == r.body and x["ETag"] == r["ETag"] for x in again), path
+        if path.endswith(("PTL=1,0", "WID=300&CVT=png", "0_0.png")) and "INV" not in path and "CNT" not in path:
+            d, at = added(r.pixels("RGB"), bare.pixels("RGB"))
+            assert d.min() >= 0 and d.max() == 120 and (at[2] - at[0], at[3] - at[1]) == (20, 30), path
+
+
 def test_opacity_and_chance(serve, marks):
     url = "/squares_flat.tif/0,0,256,256/256,/0/default.png"
     none = serve(conf(marks, "/marks/house.png 1 0"))
