@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What each child has of its own: the opened roots and the server object with its caches. */
 #include "httpd/jpipd.h"
+#include "gate.h"
+#include <malloc.h>
+#include <stdlib.h>
 #include <ap_mpm.h>
 #include <apr_allocator.h>
 #include <apr_atomic.h>
@@ -9,6 +12,8 @@
 APLOG_USE_MODULE(iip);
 
 #define KEEP_FREE (4u << 20) /* bytes the allocator keeps of what was given back */
+
+#define TRIM_EACH apr_time_from_sec(10)
 
 static iip_server_t *server;
 static apr_pool_t *server_pool;
@@ -20,9 +25,23 @@ iip_server_t *iipd_server_enter(void)
     return server;
 }
 
+static void give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 void iipd_server_leave(void)
 {
+    static apr_time_t next;
+    const apr_time_t now = apr_time_now();
+    apr_time_t due = __atomic_load_n(&next, __ATOMIC_RELAXED);
+
     apr_atomic_dec32(&busy);
+    /* Entries of all sizes come and go in the caches: the holes between them are given back now and then */
+    if (now >= due && __atomic_compare_exchange_n(&next, &due, now + TRIM_EACH, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        give_back();
 }
 
 /* Threaded MPMs only: the workers are joined by now. mod_http2 has threads of its own and does not wait for all of
@@ -70,6 +89,16 @@ int iipd_jpip_most(void)
     return threads > 0 && children * threads > 4 ? children * threads / 2 : 2;
 }
 
+/* malloc gives threads arenas of their own, eight for each core, and each keeps what was freed in it. As many as
+ * requests decode at once will do; the environment's word goes first. Before the child's threads begin. */
+static void limit_arenas(int n)
+{
+#ifdef __GLIBC__
+    if (!getenv("MALLOC_ARENA_MAX"))
+        mallopt(M_ARENA_MAX, n < 2 ? 2 : n);
+#endif
+}
+
 static void open_roots(iip_root *root, server_rec *s)
 {
     for (; root; root = root->next) {
@@ -102,6 +131,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "IIP0003: no memory for the caches, all pictures are refused");
         return;
     }
+    limit_arenas(iip_server_gate(server)->places);
     iip_server_permits(server, iipd_shared_permits());
     iip_source_generations(iipd_shared_generations());
     iip_quarantine_use(iipd_shared_quarantine(), 1);

@@ -41,6 +41,8 @@ def notes(s, want):
     raise AssertionError("%d lines in the access log" % len(lines))
 
 
+STATUS = "<Location /figures>\nSetHandler iip-status\nIIPStatus On\n</Location>\n"
+SOAK = bool(os.environ.get("IIP_SOAK"))
 CLIENTS = ["apr", "libmemcached"]
 
 
@@ -193,23 +195,45 @@ def test_secret(serve, configtest, cached, folder):
         assert good or "IIPMemcachedSecret" in out
 
 
+def troubles(s):
+    """How often a server was found not well by all children, and how many of its likes are left alone now."""
+    f = s.get("/figures?format=json").json()
+    return f["memcached"]["late"] + f["memcached"]["error"], f["memcached_shut"]
+
+
+def until_shared(s, n, body):
+    """It is tried again, 5 s after the first failure, later after more."""
+    until = time.time() + 60
+    while notes(s, 1)[-1][2] != "shared":
+        assert time.time() < until
+        assert s.get(tile(n)).body == body
+        time.sleep(0.3)
+
+
 @pytest.mark.any_mpm
 @pytest.mark.parametrize("client", CLIENTS)
 def test_killed_and_back(serve, cached, client):
     m = cached()
-    s = serve(conf([m], client=client), fresh=True)
+    s = serve(STATUS + conf([m], client=client), fresh=True)
     good = [s.get(tile(n)).body for n in range(5)]
     wait_stored(5, m)
     m.kill()
     t0 = time.time()
     assert [s.get(tile(n)).body for n in range(5)] == good
-    assert time.time() - t0 < 5  # of the patient deadline nothing was waited for
+    found, shut = troubles(s)
+    assert 1 <= found <= 2 + (time.time() - t0) / 5 and shut == 1  # an answer, and maybe one that was to be stored
     m.start()
-    until = time.time() + 30
-    while notes(s, 1)[-1][2] != "shared":  # it is tried again after 5 s
+    until_shared(s, 1, good[1])
+
+
+def stop(m):
+    """Each of its threads stops in its own time, and may answer until then."""
+    os.kill(m.proc.pid, signal.SIGSTOP)
+    tasks = "/proc/%d/task" % m.proc.pid
+    until = time.time() + 20
+    while not all(open("%s/%s/stat" % (tasks, t)).read().rsplit(")", 1)[1].split()[0] == "T" for t in os.listdir(tasks)):
         assert time.time() < until
-        assert s.get(tile(1)).body == good[1]
-        time.sleep(0.3)
+        time.sleep(0.001)
 
 
 @pytest.mark.any_mpm
@@ -217,41 +241,34 @@ def test_killed_and_back(serve, cached, client):
 def test_stopped(serve, cached, client):
     """A server that hangs costs the deadline once, then nothing; when it goes on, all is as before."""
     m = cached()
-    s = serve(conf([m], more="IIPMemcachedDeadline 1500ms\n", client=client), fresh=True)
+    s = serve(STATUS + conf([m], more="IIPMemcachedDeadline 1500ms\n", client=client), fresh=True)
     good = [s.get(tile(n)).body for n in range(5)]
     wait_stored(5, m)
-    os.kill(m.proc.pid, signal.SIGSTOP)
-    tasks = "/proc/%d/task" % m.proc.pid
-    until = time.time() + 5
-    while not all(open("%s/%s/stat" % (tasks, t)).read().rsplit(")", 1)[1].split()[0] == "T" for t in os.listdir(tasks)):
-        assert time.time() < until  # each thread stops in its own time, and may answer until then
-        time.sleep(0.001)
-    took = []
+    before = troubles(s)
+    stop(m)
+    t0 = time.time()
+    assert s.get(tile(0)).body == good[0]
+    assert time.time() - t0 > 0.3  # of it
+    found, shut = troubles(s)
+    assert found > before[0] and shut == 1
     for n in list(range(5)) * 4:
-        t0 = time.time()
         assert s.get(tile(n)).body == good[n]
-        took.append(time.time() - t0)
-    assert took[0] > 0.4 and sum(t > 0.4 for t in took[1:]) == 0, took
+    assert troubles(s)[0] <= found + (time.time() - t0) / 5
     os.kill(m.proc.pid, signal.SIGCONT)
-    until = time.time() + 30
-    while notes(s, 1)[-1][2] != "shared":
-        assert time.time() < until
-        assert s.get(tile(1)).body == good[1]
-        time.sleep(0.3)
+    until_shared(s, 1, good[1])
 
 
 def test_stopped_while_many_ask(serve, cached):
-    """Those who wait together wait once."""
+    """Those who wait together wait once: no more look-ups fail than there are threads to make them."""
     m = cached()
-    s = serve(conf([m], more="IIPMemcachedDeadline 1s\n"), fresh=True)
+    s = serve(STATUS + conf([m], more="IIPMemcachedDeadline 1s\n"), fresh=True)
     good = {n: s.get(tile(n)).body for n in range(16)}
     wait_stored(16, m)
-    os.kill(m.proc.pid, signal.SIGSTOP)
+    stop(m)
     t0 = time.time()
     for n, body in zip(range(16), httpd.parallel(8, lambda n: s.get(tile(n)).body, range(16))):
         assert body == good[n]
-    assert time.time() - t0 < 4
-    t0 = time.time()
+    assert 1 <= troubles(s)[0] <= 2 + (time.time() - t0) / 5
     s.graceful()  # and a child whose thread is held ends
     time.sleep(0.5)
     assert s.get(tile(1)).body == good[1]
@@ -334,10 +351,8 @@ def test_false_memcached(serve, cached, client, lie):
     plain = serve(location())
     good = [plain.get(tile(n)).body for n in range(6)]
     s = serve(conf([liar], more="IIPMemcachedDeadline 200ms\n", client=client), fresh=True)
-    t0 = time.time()
     for _ in range(3):
         assert [s.get(tile(n)).body for n in range(6)] == good
-    assert time.time() - t0 < 8
     assert "shared" not in [x[2] for x in notes(s, 18)]
     liar.kill()
 
@@ -348,3 +363,88 @@ def test_debug_line(serve):
     line = next(x for x in s.logtext().splitlines() if "IIP0001" in x)
     assert re.search(r"GET /i/b\.tif/\S+: 200, b\.tif, ok, cache miss, level 0, "
                      r"open/read/decode/process/encode [\d.]+/[\d.]+/[\d.]+/[\d.]+/[\d.]+ ms, \d+ bytes held", line), line
+
+
+class Slow(threading.Thread):
+    """Between a client and a memcached: hands on everything, later."""
+
+    def __init__(self, port, seconds):
+        super().__init__(daemon=True)
+        self.to, self.seconds = port, seconds
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = self.sock.accept()
+                there = socket.create_connection(("127.0.0.1", self.to))
+                for a, b in ((c, there), (there, c)):
+                    threading.Thread(target=self.carry, args=(a, b, a is there), daemon=True).start()
+
+    def carry(self, a, b, wait):
+        with contextlib.suppress(OSError):
+            while piece := a.recv(1 << 16):
+                if wait:
+                    time.sleep(self.seconds)
+                b.sendall(piece)
+            b.shutdown(socket.SHUT_WR)
+
+    def kill(self):
+        self.sock.close()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_slow(serve, cached, client):
+    """A server that is slower than the deadline: right answers, without it."""
+    m = cached()
+    slow = Slow(m.port, 0.3)
+    s = serve(STATUS + conf([slow], more="IIPMemcachedDeadline 100ms\n", client=client), fresh=True)
+    good = [s.get(tile(n)).body for n in range(8)]
+    t0 = time.time()
+    assert [s.get(tile(n)).body for n in range(8)] == good
+    assert "shared" not in [x[2] for x in notes(s, 16)]
+    found, shut = troubles(s)
+    assert 1 <= found <= 4 + (time.time() - t0) / 5 and shut == 1
+    slow.kill()
+
+
+if SOAK:
+
+    @pytest.mark.parametrize("client", CLIENTS)
+    def test_pace(serve, cached, client, capfd):
+        """What tiles cost while the server of the second level is killed, hangs, is slow or talks nonsense; printed, with
+        what they cost without one."""
+        def run(s):
+            c, took = s.connect(), []
+            for i in range(3000):
+                t0 = time.perf_counter()
+                r = c.request("GET", tile(i % 80))
+                took.append(time.perf_counter() - t0)
+                assert r.status == 200 and good.setdefault(i % 80, r.body) == r.body
+            c.close()
+            took.sort()
+            return [1000 * took[len(took) * q // 1000] for q in (500, 990, 999)]
+
+        good, rows = {}, []
+        rows.append(("none", run(serve("IIPCacheSize 0 0\n" + location(), fresh=True))))
+        for fault in ("well", "killed", "hangs", "slow", "garbage", "foreign"):
+            m = cached()
+            peer = Slow(m.port, 0.05) if fault == "slow" else Liar(LIES[fault]) if fault in LIES else m
+            s = serve(conf([peer], more="", client=client), fresh=True)
+            if peer is m:
+                until = time.time() + 60
+                while m.stat("curr_items") < 80 and time.time() < until:  # a busy machine is left alone for a while
+                    assert [s.get(tile(n)).body for n in range(80)] == [good[n] for n in range(80)]
+                    time.sleep(0.2)
+            if fault == "killed":
+                m.kill()
+            if fault == "hangs":
+                stop(m)
+            rows.append((fault, run(s)))
+            m.kill()
+        with capfd.disabled():
+            print("\n%s: ms of a tile, of 3000: half, 99 and 99.9 of 100 are below" % client)
+            for name, (p50, p99, p999) in rows:
+                print("%-8s %7.3f %7.3f %7.3f   p50 %.2f x that without memcached" % (name, p50, p99, p999, p50 / rows[0][1][0]))

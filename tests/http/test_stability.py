@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Staying up (spec/security.md 8): restarts, aborts, slow clients, stampedes, load; hashes checked throughout."""
 import hashlib
+import http.client
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from httpd import parallel
 
 pytestmark = pytest.mark.any_mpm
 CONF = location("/i")
+SOAK = bool(os.environ.get("IIP_SOAK"))
 EXPORT = "/i/big.tif/full/^5000,/0/default.png"  # streams, some 20 MB
 
 
@@ -154,37 +156,60 @@ def test_slow_readers(serve):
     assert len(out) == 6 and all(n > 0 for n in out)
 
 
+class Client:
+    """Asks over one kept connection, or over a new one each time. A server may close a kept connection at any moment, and
+    one that goes down does: a request that meets the end of it, and not one octet of an answer, is sent once more (RFC 9112 9.3.1)."""
+
+    def __init__(self, server, keep):
+        self.server, self.keep, self.conn = server, keep, None
+
+    def get(self, path):
+        if not self.keep:
+            return self.server.get(path)
+        if self.conn:
+            try:
+                return self.conn.request("GET", path)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                self.conn.close()
+        self.conn = self.server.connect()
+        return self.conn.request("GET", path)
+
+
 @pytest.mark.slow
 def test_graceful_under_load(serve, mpm):
-    """Graceful restarts while 6 clients load tiles: no request lost, every hash right."""
-    s = serve(CONF, fresh=True, children=8 if mpm == "prefork" else 1)
+    """Graceful restarts every two seconds while 32 clients load tiles: no request lost, every hash right. 10 s, or two minutes
+    of `make soak`."""
+    prefork = mpm == "prefork"
+    s = serve("IIPMaxDecodes 2 100\n" + CONF, fresh=True, children=12 if prefork else 2)  # large ones wait, instead of 503
     want = reference(s, MIXED)
     stop, bad, count = threading.Event(), [], [0]
 
     def client(seed):
         rng = random.Random(seed)
+        c = Client(s, seed % 2 and not prefork)
         while not stop.is_set():
             p = rng.choice(MIXED)
             try:
-                r = s.get(p)
+                r = c.get(p)
                 if r.status != 200 or r.broken or hashlib.sha1(r.body).hexdigest() != want[p]:
                     bad.append((p, r))
-            except OSError as e:
-                bad.append((p, e))
+            except (OSError, http.client.HTTPException) as e:
+                bad.append((p, repr(e)))
             count[0] += 1
 
-    ts = [threading.Thread(target=client, args=(i,)) for i in range(6)]
+    ts = [threading.Thread(target=client, args=(i,)) for i in range(32)]
     [t.start() for t in ts]
     old = set(s.child_pids())
-    for _ in range(3):
-        time.sleep(0.7)
+    for _ in range(60 if SOAK else 5 if mpm == "event" else 3):
+        time.sleep(2)
         s.graceful()
     time.sleep(1)
     stop.set()
     [t.join() for t in ts]
+    print("%d requests" % count[0])
     assert not bad, (len(bad), count, bad[:3])
     assert count[0] > 100
-    until = time.time() + 15
+    until = time.time() + 30
     while old & set(s.child_pids()) and time.time() < until:
         time.sleep(0.1)
     assert not old & set(s.child_pids()), "old children end"
@@ -242,7 +267,8 @@ def test_killed_child(serve):
 
 @pytest.mark.slow
 def test_memory_growth(serve):
-    """After thousands of different requests a child is within 32 MiB of what it was after the first thousand."""
+    """After thousands of different requests a child is within 32 MiB of what it was after the first thousand. 4,000 of them, or
+    the 100,000 of `make soak`."""
     s = serve(CONF, fresh=True)
     rng = random.Random(11)
 
@@ -259,7 +285,9 @@ def test_memory_growth(serve):
 
     batch(1000)
     before = s.rss()
-    batch(3000)
+    for n in range(33 if SOAK else 1):
+        batch(3000)
+        print("%d requests: %+d KiB" % (3000 * (n + 1), s.rss() - before))
     assert s.rss() - before < 32 * 1024, (before, s.rss())
 
 
