@@ -164,7 +164,7 @@ typedef struct {
     const char *name;     /* as the client wrote it, decoded once; NULL when httpd mapped the file */
     int page;             /* directory / slice / frame, from 0; -1 = default */
     iip_pair part;        /* the page as a picture of a/b of its size: iip_info_part(); b 0 = its own size */
-    int angle_h, angle_v; /* sequences (SDS); -1 = default */
+    int angle_h, angle_v; /* SDS: they choose the file or the page, and are not part of the line; -1 = default */
     iip_region_kind region_kind;
     iip_decimal region[4]; /* PIXELS: x y w h (scale 0); RATIO: percent of width, height; TILE: x y w h on the grid */
     int textless;          /* a tile of a viewer: what the source says of itself is not in it, whatever it shows */

@@ -152,8 +152,6 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
     PUT_LIST(";format=", rq->format, rq->quality);
     if (rq->page != -1)
         PUT_INT(";page=", rq->page);
-    if (rq->angle_h != -1 || rq->angle_v != -1)
-        PUT_LIST(";angle=", rq->angle_h, rq->angle_v);
     if (rq->flip)
         PUT_INT(";flip=", rq->flip);
     if (rq->rotate != 0) {
