@@ -172,7 +172,7 @@ static void split(request_rec *r, const char **base, const char **id, int *again
     char *uri = apr_pstrdup(r->pool, r->uri), *slash;
     size_t n = strlen(uri);
 
-    while (n > 1 && uri[n - 1] == '/')
+    while (n > 0 && uri[n - 1] == '/') /* all of a host: no text is before the next slash */
         uri[--n] = '\0';
     *again = n > 6 && strcmp(uri + n - 6, "/retry") == 0;
     if (*again)

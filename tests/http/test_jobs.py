@@ -271,6 +271,43 @@ def test_callback(folder, serve, peer):
     assert os.listdir(jobs.path("spool/call"))
 
 
+def test_as_the_old_server(folder, serve, peer):
+    """All of a port as imgserve had it, files by their whole path: what the README says to those who move."""
+    port = httpd.free_port()
+    head = """Listen 127.0.0.1:%d
+<VirtualHost 127.0.0.1:%d>
+    <Location "/">
+        SetHandler imgserve-handler
+        IIPJobs On
+        IIPJobAllowAnonymous On
+        Require ip 127.0.0.0/8
+        IIPJobSourceSchemes http https ftp ftps file
+        IIPJobDestSchemes http https ftp ftps file
+        IIPJobDestHosts *
+        IIPJobAllowNet 127.0.0.0/8
+        IIPJobPorts any
+        IIPJobSourceRoot /
+        IIPJobDestRoot /
+    </Location>
+</VirtualHost>
+""" % (port, port)
+    jobs = Jobs(serve, folder, head=head)
+    jobs.server.port, own = port, jobs.server.port
+    with open(jobs.path("in/a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    r = jobs.ask("POST", "/", dict(operationType="resize", srcURL="file://" + jobs.path("in/a.png"),
+                                   dstURL="file://%s/{$width}.{$ext}" % jobs.path("out"), args={"width": 20, "height": 20}))
+    got = r.json()
+    assert r.status == 200 and got["dstURL"] == "file://%s/20.png" % jobs.path("out") and got["statusURL"] == "/" + got["id"]
+    until = time.time() + 20
+    while jobs.ask("GET", got["statusURL"]).json()["state"] != "done" and time.time() < until:
+        time.sleep(0.05)
+    with open(jobs.path("out/20.png"), "rb") as f:
+        assert is_result(f.read())
+    assert jobs.ask("GET", "/").status == 404 and jobs.ask("POST", "/", b"").json() == {"msg": "request parse error"}
+    jobs.server.port = own
+
+
 @pytest.mark.log(r"IIP0201")
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
 def test_full_disk(folder, serve):

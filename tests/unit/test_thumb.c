@@ -88,11 +88,16 @@ static void test_signatures(void **state)
                  "JiCZQm5oZSPkZuP3nOHbqTxSV0LEs1XYwr_t-kHfmqo"},
                 {"/w:10/plain/local:///a%20b.tif", "jB6kC9Bi9AJzmZ7nlOslw4aD9I1Yo6GcJifCskzfCpE",
                  "kCpis-M729unKHLne_VPbUo6twtbHYkwtt7yca77u6U"}};
-    const iip_thumb_keys *one, *two;
+    const iip_thumb_keys *one, *two, *docs;
 
     assert_null(iip_thumb_keys_parse(KEY " " SALT, &one, pool));
     assert_null(iip_thumb_keys_parse(KEY " " SALT "\n00ff a1", &two, pool));
 #ifdef IIP_HAVE_CRYPTO
+    /* the example of imgproxy's documentation: key "secret", salt "hello" */
+    assert_null(iip_thumb_keys_parse("736563726574 68656C6C6F", &docs, pool));
+    assert_true(
+        iip_thumb_signed(docs, "oKfUtW34Dvo2BGQehJFR4Nr0_rIjOtdtzJ3QFsUcXH8", 43,
+                         "/rs:fill:300:400:0/g:sm/aHR0cDovL2V4YW1w/bGUuY29tL2ltYWdl/cy9jdXJpb3NpdHku/anBn.png"));
     for (size_t i = 0; i < ROWS(rows); i++) {
         const char *path = rows[i].path;
         char bad[64];
