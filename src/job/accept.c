@@ -27,8 +27,9 @@ typedef struct {
     const job_place *place;
     char *data;
     size_t have, room, next; /* next: the length at which it is looked at again */
+    job_svg *svg;            /* of a drawing: nothing else is kept of it */
     job_head head;
-    int known, more;
+    int known, more, bad; /* bad: svg's reader said why */
     apr_pool_t *pool;
     job_error why;
 } head_taker;
@@ -53,10 +54,12 @@ static void look_at(head_taker *h, int whole)
 static int take_head(void *ctx, const void *data, size_t n)
 {
     head_taker *h = ctx;
-    const size_t most = h->j->operation == JOB_RASTERIZE ? (size_t)h->place->max_source : MOST_HEAD;
+    const size_t most = MOST_HEAD;
 
     if (n == 0)
         return 0;
+    if (h->svg)
+        return h->bad = job_svg_feed(h->svg, data, n, &h->why) != JOB_OK;
     if (n > most - h->have)
         n = most - h->have;
     if (h->have + n > h->room) {
@@ -70,8 +73,6 @@ static int take_head(void *ctx, const void *data, size_t n)
     }
     memcpy(h->data + h->have, data, n);
     h->have += n;
-    if (h->j->operation == JOB_RASTERIZE)
-        return 0; /* who calls counts */
     if (h->have >= h->next || h->have == most) {
         h->next = 2 * h->have;
         look_at(h, 0);
@@ -98,31 +99,46 @@ static job_code judge(head_taker *h, job_frame *f, job_error *e)
     return JOB_OK;
 }
 
-static job_code look_svg(const job_t *j, const job_place *place, const void *data, size_t n, job_frame *f,
-                         apr_pool_t *p, job_error *e)
+static job_code judge_svg(const job_t *j, job_svg *svg, job_frame *f, job_error *e)
 {
     double w, h;
 
-    if (job_svg_look(data, n, place->max_source, &w, &h, p, e) != JOB_OK)
+    if (job_svg_end(svg, &w, &h, e) != JOB_OK)
         return e->code;
     return job_frame_of(j, w > 0 ? w : j->width, h > 0 ? h : j->height, f, e);
+}
+
+static job_code look_at_drawing(const job_t *j, const job_place *place, iip_source_t *s, job_frame *f, apr_pool_t *p,
+                                job_error *e)
+{
+    enum { PIECE = 65536 };
+    job_svg *svg = job_svg_begin(place->max_source, p);
+    char *piece = apr_palloc(p, PIECE);
+    iip_error why;
+
+    if (!svg)
+        return job_fail(e, JOB_E_SVG, 1, "no memory");
+    for (int64_t at = 0; at < s->id.size; at += PIECE) {
+        const size_t n = s->id.size - at < PIECE ? (size_t)(s->id.size - at) : PIECE;
+
+        if (s->read(s, piece, n, at, &why) != IIP_OK)
+            return job_fail(e, JOB_E_FETCH, 1, "the source cannot be read");
+        if (job_svg_feed(svg, piece, n, e) != JOB_OK)
+            return e->code;
+    }
+    return judge_svg(j, svg, f, e);
 }
 
 static job_code look_at_file(const job_t *j, const job_place *place, job_frame *f, apr_pool_t *p, job_error *e)
 {
     iip_source_t *s;
-    iip_error why;
     job_head head;
-    void *data;
     int more;
 
     if (job_open_source(&j->from, place, &s, p, e) != JOB_OK)
         return e->code;
-    if (j->operation == JOB_RASTERIZE) {
-        if (!(data = iip_codec_fetch(s, 0, (size_t)s->id.size, p, &why)))
-            return job_fail(e, JOB_E_FETCH, 1, "the source cannot be read");
-        return look_svg(j, place, data, (size_t)s->id.size, f, p, e);
-    }
+    if (j->operation == JOB_RASTERIZE)
+        return look_at_drawing(j, place, s, f, p, e);
     return job_look(j, place, s, 1, &head, &more, p, e) == JOB_OK
                ? job_frame_of(j, (double)head.w, (double)head.h, f, e)
                : e->code;
@@ -139,10 +155,16 @@ static job_code look_at_source(const job_t *j, const job_place *place, apr_time_
     *h = (head_taker){.j = j, .place = place, .next = 2048, .pool = p};
     job_fail(&h->why, JOB_E_NO_PICTURE, 0, "no picture of a kind that is read here");
     apr_pool_cleanup_register(p, h, free_head, apr_pool_cleanup_null);
+    if (j->operation == JOB_RASTERIZE && !(h->svg = job_svg_begin(place->max_source, p)))
+        return job_fail(e, JOB_E_SVG, 1, "no memory");
     if (job_fetch(&j->from, place, until, take_head, h, p, e) != JOB_OK)
         return e->code;
-    if (j->operation == JOB_RASTERIZE)
-        return look_svg(j, place, h->data, h->have, f, p, e);
+    if (h->bad) {
+        *e = h->why;
+        return e->code;
+    }
+    if (h->svg)
+        return judge_svg(j, h->svg, f, e);
     if (!h->known && h->have < MOST_HEAD)
         look_at(h, 1);
     return judge(h, f, e);

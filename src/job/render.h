@@ -30,8 +30,14 @@ job_code job_look(const job_t *j, const job_place *place, iip_source_t *s, int w
 job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k, apr_pool_t *p,
                     job_error *e);
 
-/* svg.c. Well-formed, root svg, not too many elements: by expat alone. Compressed or not. Its natural size in pixels of
- * 1/96 inch (0: it has none). JOB_E_SVG, JOB_E_TOO_LARGE (inflated). */
+/* svg.c. Well-formed, root svg, not too many elements: by expat alone, piece by piece, none of which is kept. Compressed
+ * or not. JOB_E_SVG, JOB_E_TOO_LARGE (inflated); after one of these only p is to be cleared. NULL: no memory. */
+typedef struct job_svg job_svg;
+job_svg *job_svg_begin(int64_t max_bytes, apr_pool_t *p);
+job_code job_svg_feed(job_svg *s, const void *data, size_t n, job_error *e);
+/* Its natural size in pixels of 1/96 inch (0: it has none). */
+job_code job_svg_end(job_svg *s, double *w, double *h, job_error *e);
+/* All of them for one that is there as a whole. */
 job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, double *h, apr_pool_t *p, job_error *e);
 /* The part f of it, in those pixels, drawn into out at f's place: straight RGBA, zeroed by the caller. By librsvg,
  * which loads nothing. JOB_E_SVG. */

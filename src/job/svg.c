@@ -130,29 +130,148 @@ static void element_ends(void *ctx, const char *name)
     ((look *)ctx)->depth--;
 }
 
-job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, double *h, apr_pool_t *p, job_error *e)
-{
-    look l = {0};
-    enum XML_Status rv;
+/* --- piece by piece --- */
 
-    if (inflated(&data, &n, max_bytes, p, e) != JOB_OK)
+#define PIECE (16 << 10) /* inflated at once */
+
+struct job_svg {
+    look l;
+    z_stream z;
+    int64_t max_bytes;
+    int known, packed, ended; /* the first octets are; it is compressed, and that has ended */
+    unsigned char first, out[PIECE];
+};
+
+static apr_status_t free_svg(void *ctx)
+{
+    job_svg *s = ctx;
+
+    XML_ParserFree(s->l.parser);
+    if (s->packed)
+        inflateEnd(&s->z);
+    return APR_SUCCESS;
+}
+
+job_svg *job_svg_begin(int64_t max_bytes, apr_pool_t *p)
+{
+    job_svg *s = apr_pcalloc(p, sizeof *s);
+
+    s->max_bytes = max_bytes;
+    if (!(s->l.parser = XML_ParserCreate(NULL)))
+        return NULL;
+    XML_SetUserData(s->l.parser, &s->l);
+    XML_SetElementHandler(s->l.parser, element_begins, element_ends);
+    apr_pool_cleanup_register(p, s, free_svg, apr_pool_cleanup_null);
+    return s;
+}
+
+static job_code parse_xml(job_svg *s, const void *data, size_t n, int last, job_error *e)
+{
+    const char *at = data;
+
+    do { /* expat counts in int */
+        const int piece = n < 1 << 20 ? (int)n : 1 << 20;
+
+        if (XML_Parse(s->l.parser, at, piece, last && (size_t)piece == n) != XML_STATUS_OK)
+            return job_fail(e, JOB_E_SVG, 0, "no well-formed SVG");
+        at += piece;
+        n -= (size_t)piece;
+    } while (n > 0);
+    return JOB_OK;
+}
+
+static job_code inflate_some(job_svg *s, const void *data, size_t n, job_error *e)
+{
+    s->z.next_in = (unsigned char *)(uintptr_t)data;
+    s->z.avail_in = (unsigned)n;
+    while (s->z.avail_in > 0 && !s->ended) {
+        int rc;
+
+        s->z.next_out = s->out;
+        s->z.avail_out = PIECE;
+        rc = inflate(&s->z, Z_NO_FLUSH);
+        if (rc != Z_OK && rc != Z_STREAM_END)
+            return job_fail(e, JOB_E_SVG, 0, "its compression is damaged");
+        if ((int64_t)s->z.total_out > s->max_bytes)
+            return job_fail(e, JOB_E_TOO_LARGE, 0, "the source is larger than allowed");
+        if (parse_xml(s, s->out, PIECE - s->z.avail_out, 0, e) != JOB_OK)
+            return e->code;
+        s->ended = rc == Z_STREAM_END;
+    }
+    return JOB_OK;
+}
+
+/* One call of inflate() takes no more than it can count */
+static job_code feed_piece(job_svg *s, const unsigned char *data, size_t n, job_error *e)
+{
+    return s->packed ? inflate_some(s, data, n, e) : parse_xml(s, data, n, 0, e);
+}
+
+job_code job_svg_feed(job_svg *s, const void *data, size_t n, job_error *e)
+{
+    const unsigned char *at = data;
+
+    for (; n > 0 && s->known < 2; n--, at++) { /* the two octets of a compressed one may come one by one */
+        if (s->known++ == 0) {
+            s->first = *at;
+            continue;
+        }
+        s->packed = s->first == 0x1f && *at == 0x8b;
+        if (s->packed && inflateInit2(&s->z, 15 + 16) != Z_OK) {
+            s->packed = 0;
+            return job_fail(e, JOB_E_SVG, 1, "no memory");
+        }
+        if (feed_piece(s, &s->first, 1, e) != JOB_OK || feed_piece(s, at, 1, e) != JOB_OK)
+            return e->code;
+    }
+    while (n > 0) {
+        const size_t piece = n < 1 << 20 ? n : 1 << 20;
+
+        if (feed_piece(s, at, piece, e) != JOB_OK)
+            return e->code;
+        at += piece;
+        n -= piece;
+    }
+    return JOB_OK;
+}
+
+job_code job_svg_end(job_svg *s, double *w, double *h, job_error *e)
+{
+    const look *l = &s->l;
+
+    if (s->packed && !s->ended)
+        return job_fail(e, JOB_E_SVG, 0, "its compression is damaged");
+    if (parse_xml(s, "", 0, 1, e) != JOB_OK)
         return e->code;
-    if (n > INT32_MAX || !(l.parser = XML_ParserCreate(NULL)))
-        return job_fail(e, JOB_E_SVG, 1, "no memory");
-    XML_SetUserData(l.parser, &l);
-    XML_SetElementHandler(l.parser, element_begins, element_ends);
-    rv = XML_Parse(l.parser, data, (int)n, 1);
-    XML_ParserFree(l.parser);
-    *w = l.w > 0 && l.h > 0 ? l.w : 0;
-    *h = l.w > 0 && l.h > 0 ? l.h : 0;
-    return rv == XML_STATUS_OK && l.svg ? JOB_OK : job_fail(e, JOB_E_SVG, 0, "no well-formed SVG");
+    *w = l->w > 0 && l->h > 0 ? l->w : 0;
+    *h = l->w > 0 && l->h > 0 ? l->h : 0;
+    return l->svg ? JOB_OK : job_fail(e, JOB_E_SVG, 0, "no well-formed SVG");
 }
 #else
-job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, double *h, apr_pool_t *p, job_error *e)
+job_svg *job_svg_begin(int64_t max_bytes, apr_pool_t *p)
+{
+    return apr_palloc(p, 1);
+}
+
+job_code job_svg_feed(job_svg *s, const void *data, size_t n, job_error *e)
+{
+    return job_fail(e, JOB_E_SVG, 0, "SVG is not built in");
+}
+
+job_code job_svg_end(job_svg *s, double *w, double *h, job_error *e)
 {
     return job_fail(e, JOB_E_SVG, 0, "SVG is not built in");
 }
 #endif
+
+job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, double *h, apr_pool_t *p, job_error *e)
+{
+    job_svg *s = job_svg_begin(max_bytes, p);
+
+    if (!s)
+        return job_fail(e, JOB_E_SVG, 1, "no memory");
+    return job_svg_feed(s, data, n, e) == JOB_OK ? job_svg_end(s, w, h, e) : e->code;
+}
 
 #if defined(IIP_HAVE_RSVG) && defined(IIP_HAVE_EXPAT)
 /* cairo's premultiplied words to straight octets */

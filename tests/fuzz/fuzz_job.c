@@ -65,8 +65,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             if (job_parse(j, jobs[i], strlen(jobs[i]), &place, p, &e) == JOB_OK)
                 check_job(j, jobs[i], &place, p);
         }
-    if (job_svg_look(data, n, 1 << 20, &w, &h, p, &e) == JOB_OK)
-        check(w >= 0 && h >= 0);
+    if (n < 5000) { /* in pieces it is what it is as a whole */
+        job_svg *svg = job_svg_begin(1 << 20, p);
+        double w2 = -1, h2 = -1;
+        const int good = job_svg_look(data, n, 1 << 20, &w, &h, p, &e) == JOB_OK;
+        int fed = 1;
+
+        for (size_t i = 0, step = 1; fed && i < n; i += step, step = step % 7 + 1)
+            fed = job_svg_feed(svg, data + i, step < n - i ? step : n - i, &e) == JOB_OK;
+        check(good == (fed && job_svg_end(svg, &w2, &h2, &e) == JOB_OK));
+        check(!good || (w >= 0 && h >= 0 && w == w2 && h == h2));
+    }
     apr_pool_destroy(p);
     return 0;
 }
