@@ -10,7 +10,7 @@ APLOG_USE_MODULE(iip);
 
 int iipd_is_form(const iipd_request *q)
 {
-    return q->r->method_number == M_POST && q->proto->compose;
+    return q->r->method_number == M_POST && q->proto->posts;
 }
 
 /* What is longer is not read: the connection ends with the answer. */

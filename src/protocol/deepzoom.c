@@ -98,7 +98,8 @@ static const char *deepzoom_redirect(const iip_input *in, const iip_request *rq,
 extern const iip_protocol iip_protocol_deepzoom;
 const iip_protocol iip_protocol_deepzoom = {
     .handler = "deepzoom-handler",
-    .methods = "GET, HEAD, OPTIONS",
+    .methods = "GET, HEAD, POST, OPTIONS",
+    .posts = 1,
     .parse = deepzoom_parse,
     .place = deepzoom_place,
     .describe = deepzoom_describe,

@@ -501,6 +501,7 @@ extern const iip_protocol iip_protocol_iip;
 const iip_protocol iip_protocol_iip = {
     .handler = "iip-handler",
     .methods = "GET, HEAD, POST, OPTIONS",
+    .posts = 1,
     .parse = iip_parse,
     .become = iip_become,
     .names = iip_names,

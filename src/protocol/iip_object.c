@@ -280,17 +280,16 @@ static int tell_metadata(teller *t, int arg)
 {
     int n = 0;
 
-    iip_text_print(t->out, "{ \n");
     for (size_t i = 0; i < ROWS(texts); i++) {
         const char *s = text_of(t, (int)i);
 
         if (!s)
             continue;
         s = iip_json_quote(s, t->p);
-        iip_text_print(t->out, "%s\t\"%s\": ", n++ ? ",\n" : "", texts[i].name);
+        iip_text_print(t->out, "%s\t\"%s\": ", n++ ? ",\n" : "{ \n", texts[i].name);
         iip_text_put(t->out, s, strlen(s));
     }
-    iip_text_print(t->out, "%s}\r\n", n ? "\n" : "");
+    iip_text_print(t->out, "%s}\r\n", n ? "\n" : "{");
     return 1;
 }
 

@@ -36,6 +36,7 @@ typedef enum {
 typedef struct iip_protocol {
     const char *handler; /* the word after SetHandler: "iiif-handler" */
     const char *methods; /* "GET, HEAD, OPTIONS" */
+    int posts;           /* a POST is answered as a GET, what it brings is the query */
     int thumbs;          /* its root is IIPThumbRoot, without which it answers nothing; errors are never cached */
     /* Fills rq (from iip_request_init), want. Every byte string is safe (fuzzed). A tail that is no request of this
      * protocol: returns the error, but with *want = IIP_WANT_BARE and rq->name = the whole path when that may still be

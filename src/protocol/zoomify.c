@@ -124,7 +124,8 @@ static const char *zoomify_redirect(const iip_input *in, const iip_request *rq, 
 extern const iip_protocol iip_protocol_zoomify;
 const iip_protocol iip_protocol_zoomify = {
     .handler = "zoomify-handler",
-    .methods = "GET, HEAD, OPTIONS",
+    .methods = "GET, HEAD, POST, OPTIONS",
+    .posts = 1,
     .parse = zoomify_parse,
     .place = zoomify_place,
     .describe = zoomify_describe,

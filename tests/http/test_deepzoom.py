@@ -230,9 +230,12 @@ def test_headers(s, path, mime):
         q = s.get(path + query)
         assert q.status == 200 and q.body == r.body and q["ETag"] == r["ETag"], query
     o = s.request("OPTIONS", path)
-    assert o.status == 204 and o["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
-    refused(s.request("POST", path, body=b"a=b"), 405)
-    refused(s.request("DELETE", path), 405)
+    assert o.status == 204 and o["Access-Control-Allow-Methods"] == "GET, HEAD, POST, OPTIONS"
+    for target, body in ((path, b""), (path, b"a=b"), (path + "?x=y", b"FIF=one.tif&CVT=png")):
+        p = s.request("POST", target, body=body)
+        assert p.status == 200 and p.body == r.body and p["ETag"] == r["ETag"]
+    refused(s.request("POST", path, body=b"a" * 70000), 413)
+    assert refused(s.request("DELETE", path), 405)["Allow"] == "GET, HEAD, POST, OPTIONS"
 
 
 def test_formats_by_extension(s):
