@@ -130,6 +130,41 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     return plus(sum, (int64_t)(info->hold < MUCH ? info->hold : MUCH));
 }
 
+/* 4 Mpx of JPEG decoded and as many encoded, in pixels of either; what a viewer asks for has no more pixels than
+ * VIEWED, and comes from no more than so many times as many. */
+#define SMALL  (2.0 * (4 << 20))
+#define VIEWED (4 << 20)
+#define AROUND 4
+#define TURN   3.0 /* of a pixel turned by any angle, relative to a JPEG's */
+
+iip_work iip_decode_work(int64_t pixels, const iip_info *info)
+{
+    return (double)pixels * info->decode_cost <= SMALL ? IIP_WORK_SMALL
+           : pixels <= AROUND * (int64_t)VIEWED        ? IIP_WORK_FAIR
+                                                       : IIP_WORK_LARGE;
+}
+
+iip_work iip_request_work(const iip_request *rq, const iip_info *info)
+{
+    const iip_level *l = &info->level[rq->level];
+    const iip_encoder *enc = iip_encoder_find(rq->format);
+    const int64_t pixels = iip_request_pixels(rq, info);
+    double each = enc ? enc->effort : 1;
+    int64_t w, h, answer;
+
+    iip_request_canvas(rq, &w, &h);
+    answer = times(w, h);
+    if (fmod(rq->rotate, 90) != 0)
+        each += TURN;
+    /* A stored tile is small whatever its codec, and whatever of its neighbours is needed */
+    if (info->tiled && rq->level < info->virtual_from && answer <= times(l->tile_w, l->tile_h) &&
+        pixels / AROUND <= times(l->tile_w, l->tile_h))
+        return IIP_WORK_SMALL;
+    if ((double)pixels * info->decode_cost + (double)answer * each <= SMALL)
+        return IIP_WORK_SMALL;
+    return answer <= VIEWED && pixels <= AROUND * (int64_t)VIEWED ? IIP_WORK_FAIR : IIP_WORK_LARGE;
+}
+
 int iip_request_streams(const iip_request *rq)
 {
     const iip_encoder *enc = iip_encoder_find(rq->format);

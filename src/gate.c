@@ -89,3 +89,43 @@ void iip_gate_leave_large(iip_gate *g, int permit)
     if (permit >= 0)
         iip_permits_leave(g->permits, permit);
 }
+
+static iip_status go_in(iip_passage *w, const iip_budget *b, int sure, iip_error *e)
+{
+    const iip_status rv = w->work == IIP_WORK_SMALL ? iip_gate_enter(w->gate, b, 1, e)
+                                                    : iip_gate_enter_large(w->gate, b, sure, &w->permit, e);
+
+    w->inside = rv == IIP_OK;
+    return rv;
+}
+
+iip_status iip_passage_enter(iip_passage *w, iip_gate *g, const iip_budget *b, iip_work work, iip_error *e)
+{
+    iip_status rv;
+
+    *w = (iip_passage){g, work, 0, -1, -1};
+    if ((rv = iip_claim_take(g->permits, b, &w->claim, e)) != IIP_OK)
+        return rv;
+    if ((rv = go_in(w, b, work == IIP_WORK_FAIR, e)) != IIP_OK)
+        iip_claim_drop(g->permits, w->claim);
+    return rv;
+}
+
+void iip_passage_pause(iip_passage *w)
+{
+    if (w->inside)
+        iip_gate_leave_large(w->gate, w->permit);
+    w->inside = 0;
+    w->permit = -1;
+}
+
+iip_status iip_passage_resume(iip_passage *w, const iip_budget *b, iip_error *e)
+{
+    return go_in(w, b, 1, e);
+}
+
+void iip_passage_leave(iip_passage *w)
+{
+    iip_passage_pause(w);
+    iip_claim_drop(w->gate->permits, w->claim);
+}

@@ -3,6 +3,7 @@
 #ifndef IIP_GATE_H
 #define IIP_GATE_H
 #include "permits.h"
+#include "request.h"
 #include <pthread.h>
 
 typedef struct iip_gate {
@@ -23,6 +24,18 @@ void iip_gate_leave(iip_gate *g);
  * the length of the child's own. */
 iip_status iip_gate_enter_large(iip_gate *g, const iip_budget *b, int sure, int *permit, iip_error *e);
 void iip_gate_leave_large(iip_gate *g, int permit);
+/* A request's whole way in: its claim (IIPMaxPerClient), its place, its permit. work: how long it will take. *w is to
+ * be left after IIP_OK only. */
+typedef struct {
+    iip_gate *gate;
+    iip_work work;
+    int inside, claim, permit;
+} iip_passage;
+iip_status iip_passage_enter(iip_passage *w, iip_gate *g, const iip_budget *b, iip_work work, iip_error *e);
+void iip_passage_leave(iip_passage *w);
+/* Gives place and permit back for a while, and takes them again, however long the line is. */
+void iip_passage_pause(iip_passage *w);
+iip_status iip_passage_resume(iip_passage *w, const iip_budget *b, iip_error *e);
 /* Requests with a place, and waiting for one; no lock. */
 void iip_gate_read(iip_gate *g, int *busy, int *waiting);
 #endif

@@ -56,6 +56,14 @@ void iip_request_canvas(const iip_request *rq, int64_t *w, int64_t *h);
 int64_t iip_request_memory(const iip_request *rq, const iip_info *info);
 int64_t iip_request_pixels(const iip_request *rq, const iip_info *info);
 
+/* How the work stands to that of others (spec/performance.md 3.5), by an estimate of its time: pixels to decode and to
+ * encode, each as its format has it. A small request is soon done. A fair one is not, but no more than a viewer asks
+ * for: it waits like a large one, however long the line is. */
+typedef enum { IIP_WORK_SMALL, IIP_WORK_FAIR, IIP_WORK_LARGE } iip_work;
+iip_work iip_request_work(const iip_request *rq, const iip_info *info);
+/* The same of pixels that are decoded alone. */
+iip_work iip_decode_work(int64_t pixels, const iip_info *info);
+
 /* request_colour.c. What the samples and colours of a resolved request's answer are comes from the picture's header,
  * the settings, the format and the operations: all tiles of a picture are alike. */
 /* U8, or with IIPKeepDepth U16, U32 or F32 where the format has it (R30). */

@@ -464,17 +464,6 @@ static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_
     return rv;
 }
 
-/* A tile, a thumbnail of a pyramid, a listed size: soon done, so it waits for a place whatever the line is, and no
- * viewer that asks for many at once is refused. The line is for what is dear (spec/performance.md 3.5). */
-#define SMALL_PIXELS 10000000
-static int is_small(const iip_job *j)
-{
-    const iip_request *rq = j->rq;
-
-    return fmod(rq->rotate, 90) == 0 && rq->out_w * rq->out_h <= SMALL_PIXELS / 2 &&
-           iip_request_pixels(rq, j->info) <= SMALL_PIXELS - rq->out_w * rq->out_h;
-}
-
 /* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
  */
 static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
@@ -516,23 +505,21 @@ static iip_status fill_here(iip_job *j, iip_blob **out, iip_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(j->rq->format);
     buffer_sink k = {{buffer_write}, j->b, NULL, 0, 0};
-    iip_gate *gate = &j->sv->gate;
-    int permit = -1, claim;
+    iip_passage way;
     iip_status rv = pass_through(j, enc, &k, e);
 
     j->b->came = IIP_CAME_RAW;
     if (rv == IIP_E_FEATURE) {
+        const iip_work how = iip_request_work(j->rq, j->info);
+
         *e = (iip_error){0}; /* why not does not matter: it is decoded */
         k.len = 0;
         j->b->came = IIP_CAME_MISS;
-        j->large = !is_small(j);
-        if ((rv = iip_claim_take(gate->permits, j->b, &claim, e)) == IIP_OK)
-            rv = j->large ? iip_gate_enter_large(gate, j->b, 0, &permit, e) : iip_gate_enter(gate, j->b, 1, e);
-        if (rv == IIP_OK) {
+        j->large = how != IIP_WORK_SMALL;
+        if ((rv = iip_passage_enter(&way, &j->sv->gate, j->b, how, e)) == IIP_OK) {
             rv = work(j, enc, &k.sink, e);
-            iip_gate_leave_large(gate, permit);
+            iip_passage_leave(&way);
         }
-        iip_claim_drop(gate->permits, claim);
     }
     if (rv == IIP_OK)
         return buffer_blob(&k, enc->mime, out, e);
@@ -584,9 +571,8 @@ iip_status iip_serve_image(iip_server_t *sv, const iip_request *rq, const char *
  */
 typedef struct {
     iip_sink sink, *to;
-    iip_gate *gate;
+    iip_passage way;
     iip_budget *b;
-    int inside, permit; /* holds a place, and this permit */
 } polite_sink;
 
 static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_error *e)
@@ -595,37 +581,28 @@ static iip_status polite_write(iip_sink *sink, const void *p, size_t n, iip_erro
     apr_time_t t0 = apr_time_now();
     iip_status rv;
 
-    iip_gate_leave_large(k->gate, k->permit);
-    k->inside = 0;
+    iip_passage_pause(&k->way);
     rv = k->to->write(k->to, p, n, e);
     t0 = apr_time_now() - t0;
     if (k->b->until)
         k->b->until += t0;
     k->b->spent.send += t0;
     k->b->spent.encode -= t0; /* it is called from there */
-    if (rv == IIP_OK && (rv = iip_gate_enter_large(k->gate, k->b, 1, &k->permit, e)) == IIP_OK)
-        k->inside = 1;
-    return rv;
+    return rv == IIP_OK ? iip_passage_resume(&k->way, k->b, e) : rv;
 }
 
 iip_status iip_serve_stream(iip_server_t *sv, const iip_request *rq, const iip_info *info, iip_source_t *s,
                             const iip_limits *lim, iip_budget *b, apr_pool_t *p, iip_sink *k, iip_error *e)
 {
-    iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0, 1};
-    polite_sink polite = {{polite_write}, k, &sv->gate, b, 1, -1};
-    int claim;
-    iip_status rv = iip_claim_take(sv->gate.permits, b, &claim, e);
+    const iip_work how = iip_request_work(rq, info);
+    iip_job j = {sv, rq, info, s, lim, b, p, NULL, 0, how != IIP_WORK_SMALL};
+    polite_sink polite = {.sink = {polite_write}, .to = k, .b = b};
+    iip_status rv = iip_passage_enter(&polite.way, &sv->gate, b, how, e);
 
     if (rv != IIP_OK)
         return rv;
-    if ((rv = iip_gate_enter_large(&sv->gate, b, 0, &polite.permit, e)) != IIP_OK) {
-        iip_claim_drop(sv->gate.permits, claim);
-        return rv;
-    }
     b->came = IIP_CAME_MISS;
     rv = work(&j, iip_encoder_find(rq->format), &polite.sink, e);
-    if (polite.inside)
-        iip_gate_leave_large(&sv->gate, polite.permit);
-    iip_claim_drop(sv->gate.permits, claim);
+    iip_passage_leave(&polite.way);
     return rv;
 }

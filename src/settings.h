@@ -117,7 +117,7 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
       "JSON object whose members (rights, service, ...) are put into info.json; not those that tell what is answered") \
     X(IIIFRestrictTo, restrict_to, WORD, D, "any", N, "tiles|sizes|any",                                               \
       "what else gets 403: `tiles` answers tiles and sizes as info.json lists them, unturned and in default quality; " \
-      "`sizes` the whole picture in any size as well")                                                                 \
+      "`sizes` the whole picture in any size as well; info.json says level 0 then")                                    \
     X(IIPMaxSize, max_size, LOWER, H, "5000", N, "w [h]", "largest width and height of an answer, 0 = no limit")       \
     X(IIPMaxArea, max_area, NUMBER, D, "25000000", N, "pixels", "largest area of an answer, 0 = no limit")             \
     X(IIPMaxPixels, max_pixels, NUMBER, D, "100000000", N, "pixels", "source pixels decoded for one answer")           \

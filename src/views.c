@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SMALL_PIXELS 10000000
-
 int iip_views_count(const iip_views *v)
 {
     return v->sequence ? v->sequence->across : v->info->pages;
@@ -43,15 +41,16 @@ iip_status iip_views_info(iip_views *v, int n, const iip_info **info, iip_blob *
 }
 
 /* Pixels of the cells that meet want. */
-static __int128 decoded(const iip_level *l, iip_rect want)
+static int64_t decoded(const iip_level *l, iip_rect want)
 {
     const int64_t across = (want.x + want.w - 1) / l->tile_w - want.x / l->tile_w + 1;
     const int64_t down = (want.y + want.h - 1) / l->tile_h - want.y / l->tile_h + 1;
+    const __int128 n = (__int128)across * down * l->tile_w * l->tile_h;
 
-    return (__int128)across * down * l->tile_w * l->tile_h;
+    return n < INT64_MAX ? (int64_t)n : INT64_MAX;
 }
 
-/* Decodes inside a place of the gate. What is soon done waits for one whatever the line is. */
+/* Decodes as pictures are: in a place of the gate, what is large with a permit too. */
 static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info *info, int level, iip_rect want,
                         iip_raster *out, apr_pool_t *p, iip_error *e)
 {
@@ -65,7 +64,9 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
                        .page = page,
                        .layers = 0};
     const size_t hold = info->hold + info->level_hold[level];
-    iip_status rv = iip_gate_enter(&v->sv->gate, v->b, decoded(&info->level[level], want) < SMALL_PIXELS, e);
+    iip_passage way;
+    iip_status rv =
+        iip_passage_enter(&way, &v->sv->gate, v->b, iip_decode_work(decoded(&info->level[level], want), info), e);
 
     if (rv != IIP_OK)
         return rv;
@@ -76,7 +77,7 @@ static iip_status fetch(iip_views *v, iip_source_t *s, int page, const iip_info 
         iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
         iip_budget_back(v->b, hold);
     }
-    iip_gate_leave(&v->sv->gate);
+    iip_passage_leave(&way);
     return rv;
 }
 

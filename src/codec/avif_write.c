@@ -159,6 +159,7 @@ const iip_encoder iip_encoder_avif = {
     .max_side = MAX_SIDE,
     .whole = 1,
     .cost = 40,
+    .effort = 21,
     .begin = avif_begin,
     .rows = avif_rows,
     .end = avif_end,

@@ -186,9 +186,10 @@ typedef struct iip_encoder {
     unsigned samples;              /* bit set 1u << iip_sample it accepts */
     int alpha;                     /* takes 2 and 4 bands; else the pipeline flattens to 1 or 3 */
     int64_t max_side;              /* pixels the format can hold */
-    int whole;  /* all rows at once, or bytes in front depend on those behind: the core collects them */
-    int cost;   /* bytes a pixel it then holds; if not whole: besides any answer that is not streamed */
-    int no_icc; /* has no place for a colour profile: colours are converted to sRGB */
+    int whole;     /* all rows at once, or bytes in front depend on those behind: the core collects them */
+    int cost;      /* bytes a pixel it then holds; if not whole: besides any answer that is not streamed */
+    double effort; /* time a pixel takes, relative to a JPEG's */
+    int no_icc;    /* has no place for a colour profile: colours are converted to sRGB */
     /* shape: w, h, bands, sample; px unused. */
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);

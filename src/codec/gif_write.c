@@ -180,6 +180,7 @@ const iip_encoder iip_encoder_gif = {
     .whole = 1,
     .cost = 8,
     .no_icc = 1,
+    .effort = 46,
     .begin = gif_begin,
     .rows = gif_rows,
     .end = gif_end,

@@ -341,6 +341,7 @@ const iip_encoder iip_encoder_jp2 = {
     .max_side = IIP_MAX_SIDE,
     .whole = 1,
     .cost = 12, /* collected samples of 16 bits, and the answer */
+    .effort = 61,
     .begin = jp2_begin,
     .rows = jp2_rows,
     .end = jp2_end,

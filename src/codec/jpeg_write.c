@@ -254,6 +254,7 @@ const iip_encoder iip_encoder_jpeg = {
     .q_default = 75,
     .samples = 1u << IIP_U8,
     .max_side = JPEG_MAX_DIMENSION,
+    .effort = 1,
     .begin = jpeg_begin,
     .rows = jpeg_rows,
     .splice = jpeg_splice,

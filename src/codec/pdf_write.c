@@ -241,6 +241,7 @@ const iip_encoder iip_encoder_pdf = {
     .q_default = 75,
     .samples = 1u << IIP_U8,
     .max_side = 65500,
+    .effort = 1.1,
     .begin = pdf_begin,
     .rows = pdf_rows,
     .end = pdf_end,

@@ -350,6 +350,7 @@ const iip_encoder iip_encoder_png = {
     .alpha = 1,
     .max_side = MOST,
     .cost = 8, /* filtered rows and the deflated ones */
+    .effort = 10,
     .begin = png_begin,
     .rows = png_rows,
     .end = png_end,

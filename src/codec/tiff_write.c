@@ -366,6 +366,7 @@ const iip_encoder iip_encoder_tiff = {
     .max_side = IIP_MAX_SIDE,
     .whole = 1,
     .cost = 8,
+    .effort = 12,
     .begin = tiff_begin,
     .rows = tiff_rows,
     .end = tiff_end,

@@ -265,6 +265,7 @@ const iip_encoder iip_encoder_webp = {
     .max_side = WEBP_MAX_DIMENSION,
     .whole = 1,
     .cost = 12,
+    .effort = 10,
     .begin = webp_begin,
     .rows = webp_rows,
     .splice = webp_splice,

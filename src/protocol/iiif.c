@@ -20,9 +20,20 @@
 const char *const iip_iiif_context[4] = {NULL, "http://library.stanford.edu/iiif/image-api/1.1/context.json",
                                          "http://iiif.io/api/image/2/context.json",
                                          "http://iiif.io/api/image/3/context.json"};
-const char *const iip_iiif_profile[4] = {NULL, "http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2",
-                                         "http://iiif.io/api/image/2/level2.json",
-                                         "http://iiif.io/api/image/3/level2.json"};
+
+/* A place that refuses regions is of level 0, which is tiles and listed sizes. */
+const char *iip_iiif_profile(int version, const iip_settings *set)
+{
+    static const char *const profile[4][2] = {
+        {NULL, NULL},
+        {"http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level2",
+         "http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level0"},
+        {"http://iiif.io/api/image/2/level2.json", "http://iiif.io/api/image/2/level0.json"},
+        {"http://iiif.io/api/image/3/level2.json", "http://iiif.io/api/image/3/level0.json"},
+    };
+
+    return profile[version][set->restrict_to != IIP_RESTRICT_NONE];
+}
 
 int iip_iiif_version(const iip_input *in, int info)
 {
@@ -450,7 +461,7 @@ static const char *iiif_link(const iip_input *in, const iip_request *rq, const i
                              apr_pool_t *p)
 {
     const int version = iip_iiif_version(in, 0);
-    const char *profile = iip_iiif_profile[version], *id = iip_iiif_id(in, rq, p), *quality, *ext;
+    const char *profile = iip_iiif_profile(version, in->set), *id = iip_iiif_id(in, rq, p), *quality, *ext;
     char turn[IIP_ROTATION_MAX], *link, *to;
 
     iip_rotation_text(rq->rotate, turn);

@@ -9,7 +9,9 @@ int iip_iiif_version(const iip_input *in, int info);
 /* Base URI of the picture, id in info.json (R10). */
 const char *iip_iiif_id(const iip_input *in, const iip_request *rq, apr_pool_t *p);
 /* The two constants of a version: JSON-LD context, and profile (compliance level 2). */
-extern const char *const iip_iiif_context[4], *const iip_iiif_profile[4];
+extern const char *const iip_iiif_context[4];
+/* The compliance level that a place has, as a URI. */
+const char *iip_iiif_profile(int version, const iip_settings *set);
 /* describe() of the protocol. */
 iip_status iip_iiif_describe(const iip_input *in, const iip_request *rq, const iip_info *info, const iip_limits *lim,
                              const char **text, const char **mime, const char **vary, const char **link, apr_pool_t *p,

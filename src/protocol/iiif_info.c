@@ -208,15 +208,15 @@ static void put_words(document *d, const char *key, const char *const *word, int
         iip_json_end(&d->json);
 }
 
-/* All formats, or those beyond level 2 (R37). */
-static void put_formats(document *d, const char *key, int extra)
+/* Formats beside those that a level has (R37): level 0 JPEG, level 2 PNG too. IIP_FMT_NONE: all of them. */
+static void put_formats(document *d, const char *key, iip_format most)
 {
     const char *word[IIP_FMT_COUNT];
     const iip_encoder *enc;
     int n = 0;
 
     for (int i = 0; n < IIP_FMT_COUNT && (enc = iip_encoder_at(i)); i++)
-        if (!extra || (enc->format != IIP_FMT_JPEG && enc->format != IIP_FMT_PNG))
+        if (enc->format > most)
             word[n++] = enc->ext;
     put_words(d, key, word, n);
 }
@@ -237,8 +237,36 @@ static void put_qualities(document *d, const char *key, const char *first, const
     put_words(d, key, (const char *const[]){__VA_ARGS__},                                                              \
               (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
 
+/* What a place of level 0 does besides (R50). above, distorted: what the version calls sizes above the region's and out
+ * of its shape. */
+static void put_restricted(document *d, const char *key, const char *above, const char *distorted)
+{
+    const int sizes = d->in->set->restrict_to == IIP_RESTRICT_SIZES;
+    const char *const *cors = d->in->set->cors;
+    const char *word[] = {cors && *cors ? "cors" : NULL,
+                          "jsonldMediaType",
+                          "profileLinkHeader",
+                          "canonicalLinkHeader",
+                          d->version < 3 ? "sizeByWhListed" : NULL,
+                          sizes ? "sizeByConfinedWh" : NULL,
+                          sizes ? "sizeByH" : NULL,
+                          sizes ? "sizeByPct" : NULL,
+                          sizes ? "sizeByW" : NULL,
+                          sizes ? "sizeByWh" : NULL,
+                          sizes ? distorted : NULL,
+                          sizes && iip_limits_grow(d->lim) ? above : NULL};
+
+    put_words(d, key, word, (int)(sizeof word / sizeof *word));
+}
+
+static int is_restricted(const document *d)
+{
+    return d->in->set->restrict_to != IIP_RESTRICT_NONE;
+}
+
 static void describe_3(document *d, const char *id)
 {
+    const int restricted = is_restricted(d);
     iip_json *j = &d->json;
 
     if (d->in->set->extensions)
@@ -248,16 +276,21 @@ static void describe_3(document *d, const char *id)
     iip_json_string(j, "id", id);
     iip_json_string(j, "type", "ImageService3");
     iip_json_string(j, "protocol", "http://iiif.io/api/image");
-    iip_json_string(j, "profile", "level2");
+    iip_json_string(j, "profile", restricted ? "level0" : "level2");
     iip_json_integer(j, "width", iip_info_w(d->info));
     iip_json_integer(j, "height", iip_info_h(d->info));
     put_limits(d);
     put_sizes(d);
     put_tiles(d);
-    put_formats(d, "extraFormats", 1);
-    put_qualities(d, "extraQualities", NULL, "gray");
-    PUT_WORDS(d, "extraFeatures", "rotationArbitrary", "mirroring", iip_limits_grow(d->lim) ? "sizeUpscaling" : NULL,
-              "profileLinkHeader", "canonicalLinkHeader");
+    if (restricted) {
+        put_formats(d, "extraFormats", IIP_FMT_JPEG);
+        put_restricted(d, "extraFeatures", "sizeUpscaling", NULL);
+    } else {
+        put_formats(d, "extraFormats", IIP_FMT_PNG);
+        put_qualities(d, "extraQualities", NULL, "gray");
+        PUT_WORDS(d, "extraFeatures", "rotationArbitrary", "mirroring",
+                  iip_limits_grow(d->lim) ? "sizeUpscaling" : NULL, "profileLinkHeader", "canonicalLinkHeader");
+    }
     put_scale(d, id);
 }
 
@@ -274,12 +307,17 @@ static void describe_2(document *d, const char *id)
     put_sizes(d);
     put_tiles(d);
     iip_json_array(j, "profile");
-    iip_json_string(j, NULL, iip_iiif_profile[2]);
+    iip_json_string(j, NULL, iip_iiif_profile(2, d->in->set));
     iip_json_object(j, NULL);
-    put_formats(d, "formats", 0);
-    put_qualities(d, "qualities", "default", "gray");
-    PUT_WORDS(d, "supports", iip_limits_grow(d->lim) ? "sizeAboveFull" : NULL, "sizeByDistortedWh", "sizeByWh",
-              "regionSquare", "rotationArbitrary", "mirroring", "canonicalLinkHeader", "profileLinkHeader");
+    put_formats(d, "formats", IIP_FMT_NONE);
+    if (is_restricted(d)) {
+        PUT_WORDS(d, "qualities", "default");
+        put_restricted(d, "supports", "sizeAboveFull", "sizeByDistortedWh");
+    } else {
+        put_qualities(d, "qualities", "default", "gray");
+        PUT_WORDS(d, "supports", iip_limits_grow(d->lim) ? "sizeAboveFull" : NULL, "sizeByDistortedWh", "sizeByWh",
+                  "regionSquare", "rotationArbitrary", "mirroring", "canonicalLinkHeader", "profileLinkHeader");
+    }
     put_limits(d);
     iip_json_end(j);
     iip_json_end(j);
@@ -295,9 +333,12 @@ static void describe_1(document *d, const char *id)
     iip_json_integer(j, "width", iip_info_w(d->info));
     iip_json_integer(j, "height", iip_info_h(d->info));
     put_tiles(d);
-    put_formats(d, "formats", 0);
-    put_qualities(d, "qualities", "native", "grey");
-    iip_json_string(j, "profile", iip_iiif_profile[1]);
+    put_formats(d, "formats", IIP_FMT_NONE);
+    if (is_restricted(d))
+        PUT_WORDS(d, "qualities", "native");
+    else
+        put_qualities(d, "qualities", "native", "grey");
+    iip_json_string(j, "profile", iip_iiif_profile(1, d->in->set));
 }
 
 /* 1 if the answer is called application/ld+json, by the table of section 8. */

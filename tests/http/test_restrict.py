@@ -2,7 +2,7 @@
 """IIIFRestrictTo (spec/iiif.md R50): all that info.json lists is answered, what a crawler makes up is 403."""
 import pytest
 
-from common import location, refused
+from common import CTX2, location, refused
 
 NAMES = ["b.tif", "photo.jpg", "t3073.tif", "bilevel.tif"]
 
@@ -70,3 +70,29 @@ def test_for_some_clients(serve):
     for _ in range(2):
         assert s.get("/i/b.tif/" + MADE_UP[0]).status == 200
         refused(s.get("/i/b.tif/" + MADE_UP[0], {"User-Agent": "a bot"}), 403)
+
+
+@pytest.mark.parametrize("word", ["tiles", "sizes", "any"])
+def test_compliance_level(serve, word):
+    """The level that is told is the one that is kept: nothing in it, or named beside it, is refused."""
+    s = serve(place(word))
+    level = 2 if word == "any" else 0
+    d = s.get("/i/b.tif/info.json").json()
+    assert d["profile"] == "level%d" % level
+    more = d.get("extraFeatures", [])
+    assert ("rotationArbitrary" in more) == (word == "any") and ("sizeByW" in more) == (word == "sizes")
+    assert ("extraQualities" in d) == (word == "any") and ("png" in d["extraFormats"]) == (word != "any")
+    r = s.get("/i/b.tif/full/max/0/default.jpg")
+    assert r.status == 200 and "image/3/level%d.json" % level in r["Link"]
+    sizes = {"sizeByW": "77,", "sizeByH": ",55", "sizeByPct": "pct:30", "sizeByWh": "70,60", "sizeByConfinedWh": "!70,60", "sizeUpscaling": "^1000,"}
+    for feature, size in sizes.items():
+        if feature in more:
+            assert s.get("/i/b.tif/full/%s/0/default.png" % size).status == 200, feature
+        elif word == "tiles" and feature != "sizeUpscaling":
+            refused(s.get("/i/b.tif/full/%s/0/default.png" % size), 403, "forbidden")
+    for ext in ["jpg"] + d["extraFormats"]:
+        assert s.get("/i/b.tif/full/max/0/default.%s" % ext).status == 200, ext
+    d = s.get("/i/b.tif/info.json", {"Accept": 'application/ld+json;profile="http://iiif.io/api/image/2/context.json"'}).json()
+    assert d["@context"] == CTX2 and d["profile"][0] == "http://iiif.io/api/image/2/level%d.json" % level
+    assert ("gray" in d["profile"][1]["qualities"]) == (word == "any") and "default" in d["profile"][1]["qualities"]
+    assert ("sizeByW" in d["profile"][1]["supports"]) == (word == "sizes")

@@ -139,9 +139,52 @@ static void test_close(void **state)
     }
 }
 
+static iip_work work(iip_info i, int64_t src, int64_t w, int64_t h, double rotate, iip_format format)
+{
+    iip_request rq = {.src = {0, 0, src, src}, .out_w = w, .out_h = h, .format = format, .set = &set, .rotate = rotate};
+
+    return iip_request_work(&rq, &i);
+}
+
+/* spec/performance.md 3.5: small is what costs no more than 4 Mpx of JPEG, decoded and encoded. */
+static void test_work(void **state)
+{
+    iip_info jpeg = picture(20000, 20000, 256, 256, 3, IIP_U8), wavelet = jpeg, plain = jpeg;
+
+    jpeg.decode_cost = plain.decode_cost = 1;
+    wavelet.decode_cost = 20;
+    wavelet.level[0].tile_w = wavelet.level[0].tile_h = 1024;
+    plain.tiled = 0;
+    plain.level[0].tile_w = 20000;
+    assert_int_equal(work(jpeg, 256, 256, 256, 0, IIP_FMT_JPEG), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 2048, 2048, 2048, 0, IIP_FMT_JPEG), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 2304, 2304, 2304, 0, IIP_FMT_JPEG), IIP_WORK_LARGE);
+    assert_int_equal(work(jpeg, 2048, 2048, 2048, 90, IIP_FMT_JPEG), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 2048, 2048, 2048, 45, IIP_FMT_JPEG), IIP_WORK_LARGE);
+    assert_int_equal(work(jpeg, 512, 512, 512, 45, IIP_FMT_JPEG), IIP_WORK_SMALL);
+    /* dearer formats */
+    assert_int_equal(work(jpeg, 800, 800, 800, 0, IIP_FMT_PNG), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 1280, 1280, 1280, 0, IIP_FMT_PNG), IIP_WORK_FAIR);
+    assert_int_equal(work(jpeg, 256, 256, 256, 0, IIP_FMT_JP2), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 768, 768, 768, 0, IIP_FMT_JP2), IIP_WORK_FAIR);
+    /* a tile is one whatever its codec; what lies across tiles is as much as they are */
+    assert_int_equal(work(wavelet, 1024, 1024, 1024, 0, IIP_FMT_PNG), IIP_WORK_SMALL);
+    assert_int_equal(work(wavelet, 2048, 2048, 2048, 0, IIP_FMT_JPEG), IIP_WORK_FAIR);
+    /* much decoded for little */
+    assert_int_equal(work(jpeg, 2560, 100, 100, 0, IIP_FMT_JPEG), IIP_WORK_SMALL);
+    assert_int_equal(work(jpeg, 4000, 100, 100, 0, IIP_FMT_JPEG), IIP_WORK_FAIR);
+    assert_int_equal(work(jpeg, 20000, 100, 100, 0, IIP_FMT_JPEG), IIP_WORK_LARGE);
+    assert_int_equal(work(plain, 256, 256, 256, 0, IIP_FMT_JPEG), IIP_WORK_SMALL); /* one row of cells */
+    assert_int_equal(work(plain, 2048, 256, 256, 0, IIP_FMT_JPEG), IIP_WORK_LARGE);
+    assert_int_equal(iip_decode_work(8000000, &jpeg), IIP_WORK_SMALL);
+    assert_int_equal(iip_decode_work(8000000, &wavelet), IIP_WORK_FAIR);
+    assert_int_equal(iip_decode_work(INT64_MAX, &wavelet), IIP_WORK_LARGE);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_estimate), cmocka_unit_test(test_close)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_estimate), cmocka_unit_test(test_work),
+                                       cmocka_unit_test(test_close)};
 
     apr_initialize();
     apr_pool_create(&root, NULL);

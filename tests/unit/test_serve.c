@@ -20,6 +20,8 @@ struct iip_reader {
     iip_source_t *s;
 };
 
+static double code_cost = 1;
+
 static int fake_sniff(const unsigned char *head, size_t n)
 {
     return n >= 4 && !memcmp(head, "FAKE", 4) ? 100 : 0;
@@ -41,6 +43,7 @@ static iip_status fake_info(iip_reader_t *r, iip_info *i, apr_pool_t *p, iip_err
     i->level[0] = (iip_level){512, 384, 128, 128};
     i->tiled = i->pages = i->bands = i->orientation = 1;
     i->bits = 8;
+    i->decode_cost = code_cost;
     return IIP_OK;
 }
 
@@ -254,7 +257,7 @@ static void test_equal_callers_wait_for_one(void **state)
 }
 
 /* Four at once where one works and one waits: how many were answered, how many refused. */
-static void crowd(house *h, double turn, int *good, int *refused)
+static void crowd(house *h, int64_t side, int *good, int *refused)
 {
     call c[4];
     pthread_t t[4];
@@ -264,9 +267,13 @@ static void crowd(house *h, double turn, int *good, int *refused)
     build(h, "1 1", 1, 1);
     slow = 200000;
     for (int i = 0; i < 4; i++) { /* different answers: nobody shares */
-        region(&c[i], h, 0, 0, 100 + i, 100, IIP_FMT_PNG);
+        region(&c[i], h, 0, 0, 100 + i, 100, side ? IIP_FMT_TIFF : IIP_FMT_PNG);
         c[i].rq.region[0].num = 128 * i;
-        c[i].rq.rotate = turn;
+        if (side) {
+            c[i].rq.size_kind = IIP_SIZE_EXACT;
+            c[i].rq.size[0].num = c[i].rq.size[1].num = side;
+            c[i].rq.grow = IIP_GROW_ASK;
+        }
         pthread_create(&t[i], NULL, run, &c[i]);
     }
     for (int i = 0; i < 4; i++) {
@@ -283,7 +290,7 @@ static void test_the_line_is_for_what_is_dear(void **state)
     house *h = *state;
     int good, refused;
 
-    crowd(h, 33, &good, &refused);
+    crowd(h, 2100, &good, &refused);
     assert_int_equal(good, 2);
     assert_int_equal(refused, 2);
     crowd(h, 0, &good, &refused); /* tiles wait */
@@ -316,6 +323,41 @@ static void test_views_wait_for_a_place(void **state)
     iip_blob_release(first);
     assert_int_equal(iip_gate_enter(&h->sv->gate, &b, 0, &e), IIP_OK); /* and given back */
     iip_gate_leave(&h->sv->gate);
+}
+
+/* Samples that take long need a permit of the machine, as pictures do. */
+static void test_views_need_a_permit(void **state)
+{
+    static iip_permits permits;
+    house *h = *state;
+    iip_budget b = {.limit = 1 << 20};
+    iip_views v = {.lim = &h->lim, .b = &b, .pool = h->p, .src = h->src, .sv = h->sv};
+    const iip_rect all = {0, 0, 512, 384};
+    iip_info info;
+    const iip_info *at;
+    iip_blob *hold;
+    iip_raster out;
+    iip_error e;
+
+    iip_permits_init(&permits, 1);
+    iip_server_permits(h->sv, &permits);
+    for (int slow_codec = 0; slow_codec < 2; slow_codec++) {
+        code_cost = slow_codec ? 100 : 1;
+        iip_cache_clear(h->sv->info);
+        assert_int_equal(iip_serve_info(h->sv, h->src, -1, &h->lim, &at, &hold, &e), IIP_OK);
+        info = *at;
+        v.info = &info;
+        permits.permit[0] = 1; /* another process has it */
+        b.until = apr_time_now() + 100000;
+        assert_int_equal(iip_views_samples(&v, 0, 0, all, &out, h->p, &e), slow_codec ? IIP_E_TIMEOUT : IIP_OK);
+        permits.permit[0] = 0;
+        b.until = 0;
+        assert_int_equal(iip_views_samples(&v, 0, 0, all, &out, h->p, &e), IIP_OK);
+        assert_int_equal(permits.permit[0], 0);
+        iip_blob_release(hold);
+    }
+    iip_server_permits(h->sv, NULL);
+    code_cost = 1;
 }
 
 static void test_failures_are_not_kept(void **state)
@@ -448,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_equal_callers_wait_for_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_line_is_for_what_is_dear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views_wait_for_a_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views_need_a_permit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_and_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
