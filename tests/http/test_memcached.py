@@ -210,7 +210,6 @@ def until_shared(s, n, body):
         time.sleep(0.3)
 
 
-@pytest.mark.any_mpm
 @pytest.mark.parametrize("client", CLIENTS)
 def test_killed_and_back(serve, cached, client):
     m = cached()
