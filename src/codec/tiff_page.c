@@ -383,7 +383,7 @@ iip_status iip_tiff_page(iip_tiff_file *f, int page, int *pages, iip_tiff_level 
     ix = hold->data;
     *pages = ix->pages;
     if (i >= ix->pages)
-        FAIL(f, IIP_E_NOT_FOUND, "no page %d of %d", page + 1, ix->pages);
+        FAIL(f, IIP_E_NOT_FOUND, "no page %" PRId64 " of %d", (int64_t)page + 1, ix->pages);
     else
         gather(f, ix->v + ix->v[i], ix->v[i + 1] - ix->v[i], level, levels, p);
     iip_blob_release(hold);

@@ -397,6 +397,17 @@ iip_status iip_commands_before(const iip_input *in, iip_request *rq, apr_pool_t 
 
 /* ---- other protocols in a query ---- */
 
+/* The path of a tile or description; without the "?t=17" that viewers put behind it to pass by caches. */
+static const char *path_of_tile(const iip_protocol *other, const part *c, apr_pool_t *p)
+{
+    const char *path = iip_path_slashes(c->value, c->value_length, p), *mark = strrchr(path, '?'), *bare;
+
+    if (!mark || other->tail(path))
+        return path;
+    bare = apr_pstrmemdup(p, path, (size_t)(mark - path));
+    return other->tail(bare) ? bare : path;
+}
+
 /* Only an identifier of IIIF tells an encoded slash from a plain one. */
 static const iip_protocol *iip_become(iip_input *in, apr_pool_t *p)
 {
@@ -412,8 +423,7 @@ static const iip_protocol *iip_become(iip_input *in, apr_pool_t *p)
         for (size_t i = 0; i < ROWS(rows); i++) {
             if (!c.value || !is_named(&c, rows[i].name) || !(other = iip_protocol_find(rows[i].handler)))
                 continue;
-            path = rows[i].encoded ? apr_pstrmemdup(p, c.value, c.value_length)
-                                   : iip_path_slashes(c.value, c.value_length, p);
+            path = rows[i].encoded ? apr_pstrmemdup(p, c.value, c.value_length) : path_of_tile(other, &c, p);
             in->path = apr_pstrcat(p, *path == '/' ? "" : "/", path, NULL);
             in->before = apr_pstrmemdup(p, in->query, (size_t)(c.name - in->query));
             in->base_url = apr_pstrcat(p, in->base_url, "?", rows[i].name, "=", NULL);

@@ -530,6 +530,9 @@ def test_other_protocols_in_a_query(iip):
     assert iip("DeepZoom=/v.tif_files/11/7_5.jpg").size == (208, 220)
     assert b'NUMTILES="65"' in iip("zoomify=v.tif/ImageProperties.xml").body
     assert iip("Zoomify=v.tif//TileGroup0/3-0-0.jpg").size == (256, 256)
+    for path in ("DeepZoom=v.tif.dzi", "DeepZoom=v.tif_files/11/7_5.jpg", "Zoomify=v.tif/ImageProperties.xml", "Zoomify=v.tif/TileGroup0/3-0-0.jpg"):
+        assert iip(path + "?t=17").body == iip(path + "&t=17").body == iip(path).body
+        assert iip(path.replace("v.tif", "v.tif?t=17")).status == iip(path + "%3ft=17").status == 404
     info = iip("IIIF=v.tif/info.json").json()
     assert info["id"].endswith("/iip?IIIF=/v.tif") and info["width"] == 2000
     assert iip("IIIF=" + info["id"].split("IIIF=")[1] + "/full/100,/0/default.png").size == (100, 75)
