@@ -414,11 +414,11 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
 {
     const iip_tiff_level *l;
     const iip_tiff_dir *d;
-    const unsigned char *tables;
+    const iip_tiff_tables *tables;
     iip_tiff_jpegs_t *jpegs;
     iip_tiff_jpeg j;
     int64_t off, w, h;
-    size_t len, got, tables_len, head = 0, skip = 0;
+    size_t len, got, head = 0, skip = 0;
     unsigned char tail[32];
     int end = 32;
     iip_tiff_webp webp;
@@ -460,12 +460,11 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
     } else {
         if (!(jpegs = iip_tiff_lib_jpegs(r->lib)))
             return r->f.bad;
-        if (!iip_tiff_jpeg_tables(jpegs, l, level, &tables, &tables_len))
+        if (!(tables = iip_tiff_jpeg_tables(jpegs, l, level)))
             return r->f.bad ? r->f.bad : unfit(e, "has damaged tables");
-        if (iip_tiff_room(&r->f, &r->head, tables_len + IIP_TIFF_JOIN) != IIP_OK)
+        if (iip_tiff_room(&r->f, &r->head, tables->n + IIP_TIFF_JOIN) != IIP_OK)
             return r->f.bad;
-        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) ||
-            !(head = iip_tiff_jpeg_join(d, tables, tables_len, &j, r->head.p)))
+        if (!iip_tiff_jpeg_look(r->packed.p, got, &j) || !(head = iip_tiff_jpeg_join(d, tables, &j, r->head.p)))
             return unfit(e, "is no JPEG that stands alone");
         while (end > 16 && !tail[end - 1])
             end--; /* padding */

@@ -212,11 +212,16 @@ typedef struct {
     size_t at;    /* where the walk ended: the marker SOS or EOI */
 } iip_tiff_jpeg;
 int iip_tiff_jpeg_look(const unsigned char *p, size_t n, iip_tiff_jpeg *j); /* 1 if it is one */
-/* What has to stand before a tile's bytes behind its SOI: tables_len + IIP_TIFF_JOIN bytes of room; 0: it is no picture
+/* What has to stand before a tile's bytes behind its SOI: tables->n + IIP_TIFF_JOIN bytes of room; 0: it is no picture
  * that any decoder would show as the file means it. */
 #define IIP_TIFF_JOIN 32
-size_t iip_tiff_jpeg_join(const iip_tiff_dir *d, const unsigned char *tables, size_t tables_len,
-                          const iip_tiff_jpeg *tile, unsigned char *head);
+typedef struct {
+    const unsigned char *p; /* NULL: there are none */
+    size_t n;
+    iip_tiff_jpeg look;
+} iip_tiff_tables;
+size_t iip_tiff_jpeg_join(const iip_tiff_dir *d, const iip_tiff_tables *tables, const iip_tiff_jpeg *tile,
+                          unsigned char *head);
 typedef struct {
     int w, h, alpha;
     size_t len;
@@ -226,8 +231,8 @@ int iip_tiff_webp_look(const unsigned char *p, size_t n, iip_tiff_webp *v);
 /* tiff_jpeg.c. JPEG blocks by libjpeg; tables are kept between them. NULL with f->bad set: out of memory. */
 typedef struct iip_tiff_jpegs iip_tiff_jpegs_t;
 iip_tiff_jpegs_t *iip_tiff_jpegs_create(iip_tiff_file *f, apr_pool_t *p);
-/* The JPEGTables of a level (*p NULL: it has none), which live as long as j. 0: damaged, or f->bad is set. */
-int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char **p, size_t *n);
+/* The JPEGTables of a level, which live as long as j. NULL: damaged, or f->bad is set. */
+const iip_tiff_tables *iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level);
 /* The first rows of the block whose len bytes are at in, as libtiff would decode them. IIP_E_FEATURE: left to libtiff,
  * nothing is said in f. */
 iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
@@ -236,6 +241,19 @@ iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int
  * written to. IIP_E_FEATURE: it cannot be, nothing is said in f. */
 iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
                              int64_t w, int64_t h, const unsigned char **out, size_t *n);
+
+/* tiff_cut.c. JPEG tiles cut without decoding them. */
+typedef struct iip_tiff_codes iip_tiff_codes_t; /* Huffman codes */
+iip_tiff_codes_t *iip_tiff_codes_create(apr_pool_t *p);
+void iip_tiff_codes_clear(iip_tiff_codes_t *t);
+/* Takes over those of a stream or of tables that were looked at. 0: it has restarts, and cannot be cut here. */
+int iip_tiff_codes_read(iip_tiff_codes_t *t, const unsigned char *p, const iip_tiff_jpeg *j);
+/* The entropy-coded data of the upper left w x h pixels (at least 1, at most those of j) of a sequential stream with
+ * subsampled components behind the first, and EOI. The length; 0: it is damaged, or cannot be cut here. out has room
+ * for work and result. */
+#define IIP_TIFF_CUT(len, h) (3 * (len) + 64 * ((size_t)(h) / 8 + 16))
+size_t iip_tiff_cut(const iip_tiff_codes_t *t, const iip_tiff_jpeg *j, const unsigned char *in, size_t len, int w,
+                    int h, unsigned char *out);
 
 /* tiff_lib.c */
 #define IIP_TIFF_HANDLES 6 /* of libtiff, kept by a reader: levels in use, or planes of a strip decoded by rows */

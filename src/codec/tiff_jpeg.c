@@ -14,6 +14,7 @@
 #define ROWS        8 /* asked of libjpeg at once */
 #define MOST_TABLES (64u << 10)
 #define MOST_CUT    (1 << 20)   /* pixels of a tile that is cut: its coefficients are held */
+#define MOST_DIRECT (1u << 20)  /* bytes to cut one without libjpeg */
 #define FIRST_ROOM  (16u << 10) /* of a cut tile's bytes */
 
 struct iip_tiff_jpegs {
@@ -24,11 +25,12 @@ struct iip_tiff_jpegs {
     iip_tiff_file *f;
     apr_pool_t *pool;
     struct {
-        const unsigned char *p;
-        size_t n;
+        iip_tiff_tables t;
         int known, good;
     } tables[IIP_MAX_LEVELS];
     int tables_of; /* level whose tables d holds; -1: none that can be relied on */
+    iip_tiff_codes_t *codes;
+    int codes_of; /* likewise */
     struct jpeg_destination_mgr dest;
     unsigned char *cut; /* the tile that was cut last */
     size_t cut_room;
@@ -104,7 +106,7 @@ iip_tiff_jpegs_t *iip_tiff_jpegs_create(iip_tiff_file *f, apr_pool_t *p)
 
     j->f = f;
     j->pool = p;
-    j->tables_of = -1;
+    j->tables_of = j->codes_of = -1;
     j->d.err = j->c.err = jpeg_std_error(&j->err);
     j->err.error_exit = error_exit;
     j->err.emit_message = emit_message;
@@ -121,23 +123,19 @@ iip_tiff_jpegs_t *iip_tiff_jpegs_create(iip_tiff_file *f, apr_pool_t *p)
     return j;
 }
 
-int iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char **p, size_t *n)
+const iip_tiff_tables *iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level)
 {
     const iip_tiff_entry *tag = &l->dir.tag[TAG_JPEG_TABLES];
-    iip_tiff_jpeg t;
+    iip_tiff_tables *t = &j->tables[level].t;
 
     if (!j->tables[level].known) {
-        j->tables[level].p = iip_tiff_bytes(j->f, tag, MOST_TABLES, &j->tables[level].n, j->pool);
+        t->p = iip_tiff_bytes(j->f, tag, MOST_TABLES, &t->n, j->pool);
         if (j->f->bad)
-            return 0;
-        j->tables[level].good = j->tables[level].p
-                                    ? iip_tiff_jpeg_look(j->tables[level].p, j->tables[level].n, &t) && t.tables
-                                    : !tag->count;
+            return NULL;
+        j->tables[level].good = t->p ? iip_tiff_jpeg_look(t->p, t->n, &t->look) && t->look.tables : !tag->count;
         j->tables[level].known = 1;
     }
-    *p = j->tables[level].p;
-    *n = j->tables[level].n;
-    return j->tables[level].good;
+    return j->tables[level].good ? t : NULL;
 }
 
 /* What every writer makes: a frame of the block's size, sequential, in colours that the directory names. */
@@ -162,16 +160,15 @@ static int header(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const
                   const unsigned char *in, size_t len)
 {
     struct jpeg_decompress_struct *d = &j->d;
-    const unsigned char *tables;
-    size_t n;
+    const iip_tiff_tables *tables = iip_tiff_jpeg_tables(j, l, level);
 
-    if (!iip_tiff_jpeg_tables(j, l, level, &tables, &n))
+    if (!tables)
         return 0;
     if (j->tables_of != level) {
         jpeg_destroy_decompress(d);
         jpeg_create_decompress(d);
-        if (tables) {
-            jpeg_mem_src(d, tables, n);
+        if (tables->p) {
+            jpeg_mem_src(d, tables->p, tables->n);
             jpeg_read_header(d, FALSE);
         }
     }
@@ -215,6 +212,53 @@ iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int
     return IIP_OK;
 }
 
+/* Those of all levels nearly always are. */
+static int same_tables(const iip_tiff_tables *a, const iip_tiff_tables *b)
+{
+    return a == b || (a->n == b->n && (!a->n || memcmp(a->p, b->p, a->n) == 0));
+}
+
+/* The same without libjpeg; 0: it cannot be. */
+static size_t cut_codes(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in, size_t len,
+                        const iip_tiff_jpeg *t, int w, int h)
+{
+    const size_t headers = t->at + 6 + 2 * (size_t)t->comps; /* behind SOI, up to the data of the scan */
+    const iip_tiff_tables *tables = iip_tiff_jpeg_tables(j, l, level);
+    const size_t room = tables ? tables->n + IIP_TIFF_JOIN + headers + IIP_TIFF_CUT(len, h) : 0;
+    unsigned char *more, *frame;
+    size_t head, n;
+
+    if (!tables || room > MOST_DIRECT || headers + 2 > len)
+        return 0;
+    if (!j->codes)
+        j->codes = iip_tiff_codes_create(j->pool);
+    if (j->codes_of < 0 || !same_tables(&j->tables[j->codes_of].t, tables)) {
+        j->codes_of = -1;
+        iip_tiff_codes_clear(j->codes);
+        if (tables->p && !iip_tiff_codes_read(j->codes, tables->p, &tables->look))
+            return 0;
+    }
+    j->codes_of = t->dht ? -1 : level;
+    if (!iip_tiff_codes_read(j->codes, in, t))
+        return 0;
+    if (room > j->cut_room) {
+        if (!(more = realloc(j->cut, room)))
+            return 0;
+        j->cut = more;
+        j->cut_room = room;
+    }
+    if (!(head = iip_tiff_jpeg_join(&l->dir, tables, t, j->cut)))
+        return 0;
+    memcpy(j->cut + head, in + 2, headers);
+    frame = j->cut + head + t->frame - 2;
+    frame[1] = (unsigned char)(h >> 8);
+    frame[2] = (unsigned char)h;
+    frame[3] = (unsigned char)(w >> 8);
+    frame[4] = (unsigned char)w;
+    n = iip_tiff_cut(j->codes, t, in, len, w, h, j->cut + head + headers);
+    return n ? head + headers + n : 0;
+}
+
 iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
                              int64_t w, int64_t h, const unsigned char **out, size_t *n)
 {
@@ -231,6 +275,10 @@ iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int l
         if (!(j->cut = malloc(FIRST_ROOM)))
             return out_of_memory(j, FIRST_ROOM);
         j->cut_room = FIRST_ROOM;
+    }
+    if ((*n = cut_codes(j, l, level, in, len, &t, (int)w, (int)h)) > 0) {
+        *out = j->cut;
+        return IIP_OK;
     }
     in[t.frame + 1] = (unsigned char)(h >> 8); /* nothing below is read: padding, most often */
     in[t.frame + 2] = (unsigned char)h;

@@ -151,24 +151,23 @@ static const unsigned char soi[2] = {0xFF, SOI};
 /* Adobe's marker with transform 0: three components are RGB. Without it decoders take them for YCbCr. */
 static const unsigned char rgb[16] = {0xFF, APP14, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0};
 
-size_t iip_tiff_jpeg_join(const iip_tiff_dir *d, const unsigned char *tables, size_t tables_len,
-                          const iip_tiff_jpeg *tile, unsigned char *head)
+size_t iip_tiff_jpeg_join(const iip_tiff_dir *d, const iip_tiff_tables *tables, const iip_tiff_jpeg *tile,
+                          unsigned char *head)
 {
-    iip_tiff_jpeg t = {.adobe = -1};
+    static const iip_tiff_jpeg none = {.adobe = -1};
+    const iip_tiff_jpeg *t = tables->p ? &tables->look : &none;
     int rgb_stored = d->photometric == TIFF_RGB && !d->jpeg_ycc, jfif, adobe, named_rgb;
     size_t n = sizeof soi;
 
-    if (tables_len && (!iip_tiff_jpeg_look(tables, tables_len, &t) || !t.tables))
-        return 0;
     if (tile->sof < SOF0 || tile->sof > SOF2 || tile->precision != 8 || tile->w != d->block_w ||
         tile->h != d->block_h || tile->comps != d->samples || (tile->comps != 1 && tile->comps != 3) ||
-        !(t.dqt || tile->dqt) || !(t.dht || tile->dht))
+        !(t->dqt || tile->dqt) || !(t->dht || tile->dht))
         return 0;
     memcpy(head, soi, sizeof soi);
     if (tile->comps == 3) {
         /* What a stranger's decoder will take the colours for must be what they are */
-        jfif = t.jfif || tile->jfif;
-        adobe = tile->adobe >= 0 ? tile->adobe : t.adobe;
+        jfif = t->jfif || tile->jfif;
+        adobe = tile->adobe >= 0 ? tile->adobe : t->adobe;
         named_rgb = tile->id[0] == 'R' && tile->id[1] == 'G' && tile->id[2] == 'B';
         if (rgb_stored ? jfif || adobe > 0 : !jfif && (adobe >= 0 ? adobe != 1 : named_rgb))
             return 0;
@@ -177,9 +176,9 @@ size_t iip_tiff_jpeg_join(const iip_tiff_dir *d, const unsigned char *tables, si
             n += sizeof rgb;
         }
     }
-    if (tables_len) {
-        memcpy(head + n, tables + 2, t.at - 2);
-        n += t.at - 2;
+    if (tables->p) {
+        memcpy(head + n, tables->p + 2, t->at - 2);
+        n += t->at - 2;
     }
     return n;
 }

@@ -245,6 +245,151 @@ static void test_cut_damaged(void **state)
     free(b.p);
 }
 
+typedef struct {
+    const char *name;
+    int samples, sub_x, sub_y, restart, optimal, smooth; /* sub: of the first component */
+} variant;
+
+enum { SIDE = 64 };
+
+/* A whole tile by libjpeg. optimal: its tables have what occurs in it, and no more. */
+static bytes tile_of(const variant *v)
+{
+    struct jpeg_compress_struct c;
+    struct jpeg_error_mgr err;
+    unsigned long n = 0;
+    unsigned seed = 7;
+    bytes b = {0};
+
+    c.err = jpeg_std_error(&err);
+    jpeg_create_compress(&c);
+    jpeg_mem_dest(&c, &b.p, &n);
+    c.image_width = c.image_height = SIDE;
+    c.input_components = v->samples;
+    c.in_color_space = v->samples == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_set_defaults(&c);
+    jpeg_set_quality(&c, 90, TRUE);
+    c.comp_info[0].h_samp_factor = v->sub_x;
+    c.comp_info[0].v_samp_factor = v->sub_y;
+    c.restart_interval = (unsigned)v->restart;
+    c.optimize_coding = (boolean)v->optimal;
+    jpeg_start_compress(&c, TRUE);
+    for (int y = 0; y < SIDE; y++) {
+        unsigned char row[SIDE * 3];
+        JSAMPROW to = row;
+
+        for (int i = 0; i < SIDE * v->samples; i++) {
+            seed = seed * 1103515245 + 12345;
+            row[i] = (unsigned char)(v->smooth ? i / v->samples * 3 : (int)(seed >> 24) | (i / 24 % 2 ? 192 : 0));
+        }
+        jpeg_write_scanlines(&c, &to, 1);
+    }
+    jpeg_finish_compress(&c);
+    jpeg_destroy_compress(&c);
+    b.n = n;
+    return b;
+}
+
+/* The quantised coefficients of the blocks that w x h pixels lie in are those of the whole. */
+static void same_coefficients(const variant *v, const unsigned char *p, size_t n, const bytes *whole, int w, int h)
+{
+    struct jpeg_decompress_struct d[2];
+    struct jpeg_error_mgr err;
+    jvirt_barray_ptr *blocks[2];
+
+    for (int i = 0; i < 2; i++) {
+        d[i].err = jpeg_std_error(&err);
+        jpeg_create_decompress(&d[i]);
+        jpeg_mem_src(&d[i], i ? whole->p : p, i ? whole->n : n);
+        assert_int_equal(jpeg_read_header(&d[i], TRUE), JPEG_HEADER_OK);
+        assert_non_null(blocks[i] = jpeg_read_coefficients(&d[i]));
+    }
+    assert_true(d[0].image_width == (unsigned)w && d[0].image_height == (unsigned)h);
+    assert_int_equal(d[0].num_components, v->samples);
+    for (int c = 0; c < v->samples; c++) {
+        const jpeg_component_info *info = &d[0].comp_info[c];
+
+        assert_memory_equal(info->quant_table->quantval, d[1].comp_info[c].quant_table->quantval,
+                            sizeof info->quant_table->quantval);
+        for (JDIMENSION y = 0; y < info->height_in_blocks; y++) {
+            JBLOCKROW row[2];
+
+            for (int i = 0; i < 2; i++)
+                row[i] = *d[i].mem->access_virt_barray((j_common_ptr)&d[i], blocks[i][c], y, 1, FALSE);
+            if (memcmp(row[0], row[1], info->width_in_blocks * sizeof(JBLOCK)))
+                fail_msg("%s: %d x %d, component %d, row %u", v->name, w, h, c, y);
+        }
+    }
+    assert_int_equal(err.num_warnings, 0);
+    for (int i = 0; i < 2; i++)
+        jpeg_destroy_decompress(&d[i]);
+}
+
+/* Whatever the tile is like, what is cut out of it has its coefficients; and damage is none of them. */
+static void test_cut_coefficients(void **state)
+{
+    static const variant variants[] = {
+        {"grey", .samples = 1, .sub_x = 1, .sub_y = 1},
+        {"4:2:0", .samples = 3, .sub_x = 2, .sub_y = 2},
+        {"4:2:2", .samples = 3, .sub_x = 2, .sub_y = 1},
+        {"4:4:0", .samples = 3, .sub_x = 1, .sub_y = 2},
+        {"4:1:0", .samples = 3, .sub_x = 4, .sub_y = 2},
+        {"4:4:4", .samples = 3, .sub_x = 1, .sub_y = 1},
+        {"restarts", .samples = 3, .sub_x = 2, .sub_y = 2, .restart = 3},
+        {"optimal", .samples = 3, .sub_x = 2, .sub_y = 2, .optimal = 1},
+        {"smooth", .samples = 3, .sub_x = 2, .sub_y = 1, .smooth = 1},
+        {"smooth, optimal", .samples = 3, .sub_x = 2, .sub_y = 2, .optimal = 1,
+         .smooth = 1}, /* lacks codes of differences over the gap */
+        {"grey, smooth, optimal", .samples = 1, .sub_x = 1, .sub_y = 1, .optimal = 1, .smooth = 1},
+    };
+    /* tiles at the right edge, at the lower one, and in the corner */
+    static const int places[][4] = {{3, 0, 38, SIDE}, {1, 2, SIDE, 22}, {3, 2, 38, 22}};
+
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        const variant *v = &variants[i];
+        plan p = {v->name, 3 * SIDE + 38, 2 * SIDE + 22, SIDE, SIDE, .compression = COMPRESSION_JPEG};
+        bytes tile = tile_of(v), b;
+
+        p.photometric = v->samples == 1 ? G : PHOTOMETRIC_YCBCR;
+        p.samples = v->samples;
+        p.sub_x = p.sub_y = v->samples == 1 ? 0 : 1;
+        b = written(&p, 1);
+        for (int k = 0; k < 3; k++)
+            for (size_t cut = 0; cut <= tile.n; cut += cut ? 1 + tile.n / 50 : tile.n / 3) {
+                const int *at = places[k];
+                unsigned char *copy = malloc(tile.n), *file = NULL;
+                iip_span s[3];
+                iip_format f;
+                int n = 0;
+                size_t len = 0;
+                reading r;
+                TIFF *t = bytes_tiff(&b, "r+");
+                iip_status rv;
+
+                memcpy(copy, tile.p, tile.n);
+                if (cut) /* bits that are others */
+                    memset(copy + cut, 0x5A, tile.n - cut < 9 ? tile.n - cut : 9);
+                assert_true(TIFFWriteRawTile(t, (uint32_t)(at[1] * 4 + at[0]), copy, (tmsize_t)tile.n) > 0);
+                TIFFClose(t);
+                assert_int_equal(start(&r, b.p, b.n, 0), IIP_OK);
+                rv = iip_decoder_tiff.raw(r.r, 0, at[0], at[1], &f, s, &n, &r.e);
+                assert_true(rv == IIP_OK || (cut && rv == IIP_E_FEATURE));
+                for (int m = 0; rv == IIP_OK && m < n; m++) {
+                    assert_non_null(file = realloc(file, len + s[m].len));
+                    memcpy(file + len, s[m].mem ? s[m].mem : b.p + s[m].off, s[m].len);
+                    len += s[m].len;
+                }
+                if (!cut)
+                    same_coefficients(v, file, len, &tile, at[2], at[3]);
+                free(file);
+                free(copy);
+                stop(&r);
+            }
+        free(b.p);
+        free(tile.p);
+    }
+}
+
 static void test_raw_refused(void **state)
 {
     plan turned = {"turned", 200, 130, 64, 64, .photometric = G, .compression = COMPRESSION_JPEG, .orientation = 6};
@@ -322,9 +467,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag), cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),        cmocka_unit_test(test_own_tables),
-        cmocka_unit_test(test_cut_damaged),
+        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag),   cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),          cmocka_unit_test(test_own_tables),
+        cmocka_unit_test(test_cut_damaged), cmocka_unit_test(test_cut_coefficients),
     };
 
     apr_initialize();
