@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'demo'))
 
 import jobs  # noqa: E402
 import samples  # noqa: E402
+import tail  # noqa: E402
 from httpd import MODULE, TOP, Httpd, apxs, within_reach  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -172,6 +173,15 @@ def start(stack, run, name, body, modules=(), module=MODULE):
     os.mkdir(folder)
     os.chmod(folder, 0o755)
     return stack.enter_context(Httpd(folder, body(folder), modules=modules, tuning=TUNING, module=module))
+
+
+def tail_sides(stack, run, pictures):
+    return {'mod_iip': start(stack, run, 'tail', lambda folder: ours(pictures, 'IIPCacheSize 0 0')),
+            'iipsrv': start(stack, run, 'iipsrv-tail', lambda folder: iipsrv(pictures, folder, 0), ('alias',), None)}
+
+
+def tail_tiles():
+    return [f'/iiif/deflate.tif/{iiif(t)}' for t in session()]
 
 
 def fetch_all(server, paths):
@@ -341,7 +351,7 @@ def version(package):
     return done.stdout or 'none'
 
 
-def report(works, made, taken, rounds, seconds, busy):
+def report(works, mixed, made, taken, rounds, seconds, busy):
     with open('/proc/cpuinfo') as f:
         model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), 'unknown processor')
     goals = [('warm tile', 'static', 'rate', 1.0), ('cold tile, JPEG', 'static', 'rate', 0.95), ('thumbnails', 'iipsrv', 'rate', 2.5)]
@@ -363,6 +373,11 @@ Throughput against the goals:
 Rows:
 
 {chr(10).join(f"- *{w.name}*: {w.note}" for w in works)}
+
+Tail: {tail.CLIENTS} clients, each asking one after the other for tiles of the deflate pyramid, without caches; then the same where
+every {tail.EVERY}th request of each is a JPEG of {tail.SIDE} x {tail.SIDE} pixels. To reach: p50 3x and p99 10x at most.
+
+{mixed}
 
 Writers, each at its usual quality (JPEG 75), on {SAMPLE} of the session's tiles of {TILE} x {TILE} pixels: mean bytes, and CPU for encoding alone.
 
@@ -460,11 +475,12 @@ def main():
         inner = [tiles[i] for i in whole]
         made = writers(pictures, inner[::max(1, len(inner) // SAMPLE)][:SAMPLE], 2 if args.quick else 3)
         taken = jobs.table()
-        bad = sum(w.wrong[s] + sum(r['bad'] for r in w.rounds[s]) for w in works for s in w.sides)
+        mixed, missed = tail.table(tail_sides(stack, run, pictures), deflate, 1 if args.quick else 4, 1 if args.quick else 2)
+        bad = missed + sum(w.wrong[s] + sum(r['bad'] for r in w.rounds[s]) for w in works for s in w.sides)
         if args.quick:
-            print(table(works), writer_table(made), taken, sep='\n\n')
+            print(table(works), mixed, writer_table(made), taken, sep='\n\n')
         else:
-            text = report(works, made, taken, rounds, seconds, busy)
+            text = report(works, mixed, made, taken, rounds, seconds, busy)
             print(text)
             with open(os.path.join(HERE, 'figures.md'), 'w') as f:
                 f.write(text)
