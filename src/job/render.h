@@ -30,8 +30,9 @@ job_code job_look(const job_t *j, const job_place *place, iip_source_t *s, int w
 job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k, apr_pool_t *p,
                     job_error *e);
 
-/* svg.c. Well-formed, root svg, not too many elements: by expat alone, piece by piece, none of which is kept. Compressed
- * or not. JOB_E_SVG, JOB_E_TOO_LARGE (inflated); after one of these only p is to be cleared. NULL: no memory. */
+/* svg.c. Well-formed, root svg, not too many elements: by expat alone, piece by piece, none of which is kept.
+ * Compressed or not. JOB_E_SVG, JOB_E_TOO_LARGE (inflated); after one of these only p is to be cleared. NULL: no
+ * memory. */
 typedef struct job_svg job_svg;
 job_svg *job_svg_begin(int64_t max_bytes, apr_pool_t *p);
 job_code job_svg_feed(job_svg *s, const void *data, size_t n, job_error *e);
