@@ -98,6 +98,8 @@ iip_status iipd_watermark(iipd_request *q);
 /* What httpd maps a (decoded) name below an (encoded) URL path to, by its own rules, whose settings then hold. OK, with
  * *file NULL where there is no file; or a status. Without IIPRoot only. */
 int iipd_look_up_below(iipd_request *q, const char *folder, const char *name, const char **file);
+/* 1 if it is the client's login that lets him in. */
+int iipd_had_to_log_in(request_rec *r);
 /* Tells the later hooks that this answer is ours. */
 void iipd_answering(request_rec *r);
 /* 1 if this request is among the figures; mark: it is from now on. */

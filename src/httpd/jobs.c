@@ -191,7 +191,7 @@ static int answer(request_rec *r, const iip_settings *set, const iip_job_setting
     const char *base, *id;
     int again;
 
-    if (!job->allow_anonymous && (!ap_some_authn_required(r) || !r->user)) {
+    if (!job->allow_anonymous && !iipd_had_to_log_in(r)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "IIP0202: jobs are taken from logged-in clients only; IIPJobAllowAnonymous On where something "
                       "else protects this place");

@@ -209,9 +209,8 @@ static const char *raw_path(request_rec *r, int *keep)
 
 /* ---- looking up by httpd's own rules ---- */
 
-/* Is it the client's login that lets him in? Asked as if nobody had logged in, for a known user is never asked again.
- */
-static int had_to_log_in(request_rec *r)
+/* Asked as if nobody had logged in, for a known user is never asked again. */
+int iipd_had_to_log_in(request_rec *r)
 {
     char *user = r->user;
     int asked;
@@ -256,7 +255,7 @@ static int look_up(iipd_request *q, const char *path, request_rec **sub)
     iip_settings_effective(&q->set, iipd_settings(found));
     iip_settings_limits(&q->lim, &q->set);
     q->set.root = root;
-    q->personal |= had_to_log_in(found);
+    q->personal |= iipd_had_to_log_in(found);
     if (found->user) {
         r->user = found->user;
         r->ap_auth_type = found->ap_auth_type;
@@ -520,7 +519,7 @@ int iipd_resolve(iipd_request *q)
     request_rec *r = q->r;
     int keep;
 
-    q->personal = had_to_log_in(r);
+    q->personal = iipd_had_to_log_in(r);
     q->in.set = &q->set;
     if (!q->set.root && iipd_is_form(q) && !may_read_form(q))
         return DECLINED;

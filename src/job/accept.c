@@ -266,6 +266,7 @@ job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w,
     const char *key = kept_key(j, place, w, h, text, file, p);
     file_sink k = {{write_file}, -1, 0};
     iip_budget b = {.limit = SIZE_MAX};
+    apr_interval_time_t took = 0;
     apr_pool_t *own_pool;
     job_t own = *j;
     iip_stage_t *top;
@@ -300,11 +301,11 @@ job_code job_keep_placeholder(const job_t *j, const job_place *place, int64_t w,
         own.metadata = JOB_METADATA_NONE;
         own.gravity = (job_gravity){0.5, 0.5, 0, 0};
         rv = job_open_source(&from, &here, &s, own_pool, e) == JOB_OK
-                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, own_pool, e)
+                 ? job_render(&own, place, s, (size_t)256 << 20, &k.sink, &took, own_pool, e)
                  : e->code;
     } else {
         top = job_placeholder(w, h, (int)place->placeholder_ground, (int)place->placeholder_ink, text, own_pool);
-        rv = top ? job_write(&own, place, top, &opts, -1, &b, &k.sink, own_pool, e) : JOB_E_STORE;
+        rv = top ? job_write(&own, place, top, &opts, -1, &b, &k.sink, &took, own_pool, e) : JOB_E_STORE;
     }
     apr_pool_destroy(own_pool); /* not held while it is sent */
     if (heavy)

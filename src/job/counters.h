@@ -6,7 +6,7 @@
 
 #define JOB_CODES   256 /* by code */
 #define JOB_BUCKETS 8
-typedef enum { JOB_STAGE_FETCH, JOB_STAGE_RENDER, JOB_STAGE_STORE, JOB_STAGES } job_stage;
+typedef enum { JOB_STAGE_FETCH, JOB_STAGE_DECODE, JOB_STAGE_ENCODE, JOB_STAGE_STORE, JOB_STAGES } job_stage;
 
 typedef struct job_counters {
     uint64_t accepted, done, retries, restarts;

@@ -353,8 +353,19 @@ static job_code write_failed(const iip_error *why, job_error *e)
     return job_fail(e, why->status == IIP_E_MEMORY ? JOB_E_TOO_LARGE : JOB_E_STORE, 1, "the result cannot be written");
 }
 
+/* The writer's part of the work, by the clock. */
+static iip_status give_rows(const iip_encoder *enc, iip_writer_t *w, const iip_raster *rows, apr_interval_time_t *took,
+                            iip_error *e)
+{
+    const apr_time_t t0 = apr_time_now();
+    const iip_status rv = rows ? enc->rows(w, rows, e) : enc->end(w, e);
+
+    *took += apr_time_now() - t0;
+    return rv;
+}
+
 job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, const iip_enc_opts *opts, int rgb,
-                   iip_budget *b, iip_sink *k, apr_pool_t *p, job_error *e)
+                   iip_budget *b, iip_sink *k, apr_interval_time_t *took, apr_pool_t *p, job_error *e)
 {
     const iip_encoder *enc = iip_encoder_find(j->format);
     /* A job counts from 1 to 100 in every format: what has another scale keeps the place's */
@@ -372,17 +383,17 @@ job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, con
         return write_failed(&why, e);
     if (enc->whole) {
         if ((rv = held(&rows, top->shape.w, top->shape.h, top->shape.bands, b, p, &why)) == IIP_OK &&
-            (rv = collect(top, &rows, b, &why)) == IIP_OK && enc->rows(w, &rows, &why) != IIP_OK)
+            (rv = collect(top, &rows, b, &why)) == IIP_OK && give_rows(enc, w, &rows, took, &why) != IIP_OK)
             return write_failed(&why, e);
     } else {
         while ((rv = iip_budget_check(b, &why)) == IIP_OK && (rv = top->next(top, STRIP, &rows, &why)) == IIP_OK &&
                rows.h > 0)
-            if (enc->rows(w, &rows, &why) != IIP_OK)
+            if (give_rows(enc, w, &rows, took, &why) != IIP_OK)
                 return write_failed(&why, e);
     }
     if (rv != IIP_OK)
         return read_failed(&why, e);
-    return enc->end(w, &why) == IIP_OK ? JOB_OK : write_failed(&why, e);
+    return give_rows(enc, w, NULL, took, &why) == IIP_OK ? JOB_OK : write_failed(&why, e);
 }
 
 static iip_status texts(const job_t *j, const iip_info *i, iip_enc_opts *o, apr_pool_t *p, iip_error *e)
@@ -412,7 +423,7 @@ static iip_status texts(const job_t *j, const iip_info *i, iip_enc_opts *o, apr_
 }
 
 static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
-                       apr_pool_t *p, job_error *e)
+                       apr_interval_time_t *took, apr_pool_t *p, job_error *e)
 {
     iip_error why = {0};
     opened *o = open_picture(j, place, s, memory, p, &why);
@@ -440,17 +451,17 @@ static job_code resize(const job_t *j, const job_place *place, iip_source_t *s, 
                                 !(top->shape.bands & 1), &o->budget, p, &why)))
         return read_failed(&why, e);
     if (!(j->sharpen > 0))
-        return job_write(j, place, top, &opts, j->background, &o->budget, k, p, e);
+        return job_write(j, place, top, &opts, j->background, &o->budget, k, took, p, e);
     if (held(&out, top->shape.w, top->shape.h, top->shape.bands, &o->budget, p, &why) != IIP_OK ||
         collect(top, &out, &o->budget, &why) != IIP_OK ||
         sharpen(&out, j->sharpen, !(out.bands & 1), &o->budget, p, &why) != IIP_OK)
         return read_failed(&why, e);
     whole = (whole_stage){{.shape = out, .next = whole_next}, 0};
-    return job_write(j, place, &whole.stage, &opts, j->background, &o->budget, k, p, e);
+    return job_write(j, place, &whole.stage, &opts, j->background, &o->budget, k, took, p, e);
 }
 
 static job_code rasterize(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
-                          apr_pool_t *p, job_error *e)
+                          apr_interval_time_t *took, apr_pool_t *p, job_error *e)
 {
     const iip_enc_opts opts = {.quality = -1};
     const int pad = j->fit == JOB_PAD;
@@ -478,13 +489,14 @@ static job_code rasterize(const job_t *j, const job_place *place, iip_source_t *
     if (job_svg_draw(data, (size_t)s->id.size, place->max_source, &f, &out, p, e) != JOB_OK)
         return e->code;
     whole = (whole_stage){{.shape = out, .next = whole_next}, 0};
-    return job_write(j, place, &whole.stage, &opts, j->background, &b, k, p, e);
+    return job_write(j, place, &whole.stage, &opts, j->background, &b, k, took, p, e);
 }
 
-job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k, apr_pool_t *p,
-                    job_error *e)
+job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
+                    apr_interval_time_t *encode, apr_pool_t *p, job_error *e)
 {
-    return j->operation == JOB_RASTERIZE ? rasterize(j, place, s, memory, k, p, e)
-                                         : resize(j, place, s, memory, k, p, e);
+    *encode = 0;
+    return j->operation == JOB_RASTERIZE ? rasterize(j, place, s, memory, k, encode, p, e)
+                                         : resize(j, place, s, memory, k, encode, p, e);
 }
 #endif

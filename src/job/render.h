@@ -26,9 +26,9 @@ job_code job_look(const job_t *j, const job_place *place, iip_source_t *s, int w
                   apr_pool_t *p, job_error *e);
 
 /* The result into k. memory: bytes it may hold. JOB_E_NO_PICTURE, JOB_E_TOO_LARGE, JOB_E_ENLARGE, JOB_E_SVG; transient
- * where memory or time ran out. */
-job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k, apr_pool_t *p,
-                    job_error *e);
+ * where memory or time ran out. *encode: time that the format's writer took. */
+job_code job_render(const job_t *j, const job_place *place, iip_source_t *s, size_t memory, iip_sink *k,
+                    apr_interval_time_t *encode, apr_pool_t *p, job_error *e);
 
 /* svg.c. Well-formed, root svg, not too many elements: by expat alone, piece by piece, none of which is kept.
  * Compressed or not. JOB_E_SVG, JOB_E_TOO_LARGE (inflated); after one of these only p is to be cleared. NULL: no
@@ -46,9 +46,10 @@ job_code job_svg_draw(const void *data, size_t n, int64_t max_bytes, const job_f
                       job_error *e);
 
 /* 8-bit rows of top -> encoder -> k, strip by strip unless the format needs all of them at once. rgb: behind
- * transparent pixels where the format has none. b: asked whether there is time left, and charged. */
+ * transparent pixels where the format has none. b: asked whether there is time left, and charged. *took: grows by the
+ * time of the writer. */
 job_code job_write(const job_t *j, const job_place *place, iip_stage_t *top, const iip_enc_opts *opts, int rgb,
-                   iip_budget *b, iip_sink *k, apr_pool_t *p, job_error *e);
+                   iip_budget *b, iip_sink *k, apr_interval_time_t *took, apr_pool_t *p, job_error *e);
 
 /* placeholder.c: w x h of one colour with a text in its middle, where it fits: RGB. Few rows of it are ever held, since
  * httpd's children make them. NULL: no memory. */

@@ -34,7 +34,7 @@ static void add_codes(figures *f, apr_pool_t *p, const char *name, const char *l
 
 static void collect(figures *f, job_spool *s, const job_counters *c, apr_pool_t *p)
 {
-    static const char *const stages[JOB_STAGES] = {"fetch", "decode", "store"};
+    static const char *const stages[JOB_STAGES] = {"fetch", "decode", "encode", "store"};
     int64_t oldest, other;
 
     add(f, p, "iip_jobs_accepted_total", NULL, (double)c->accepted);

@@ -85,6 +85,7 @@ static iip_status write_result(iip_sink *sink, const void *data, size_t n, iip_e
 
 typedef struct {
     job_error error;
+    apr_interval_time_t encode;
 } rendered;
 
 /* The decode process: what it says comes through the pipe; what it does not live to say is a damaged picture. */
@@ -93,18 +94,18 @@ __attribute__((noreturn)) static void decode(const job_record *r, const job_t *j
 {
     const int kept[] = {s->fd, result, tell};
     result_sink k = {{write_result}, result};
-    rendered say = {{0}};
+    rendered say = {{0}, 0};
 
     job_close_others(kept, 3);
     if (job_confine(seconds, memory, MOST_RESULT, parent) != 0)
         _exit(1);
     job_no_network();
-    job_render(j, &r->place, s, memory / 2, &k.sink, p, &say.error);
+    job_render(j, &r->place, s, memory / 2, &k.sink, &say.encode, p, &say.error);
     _exit(write(tell, &say, sizeof say) == (ssize_t)sizeof say ? 0 : 1);
 }
 
 static job_code render_apart(const job_record *r, const job_t *j, iip_source_t *s, int result, long seconds,
-                             size_t memory, apr_pool_t *p, job_error *e)
+                             size_t memory, apr_interval_time_t *encode, apr_pool_t *p, job_error *e)
 {
     const int self = getpid();
     rendered say;
@@ -128,6 +129,7 @@ static job_code render_apart(const job_record *r, const job_t *j, iip_source_t *
         ;
     if (n == (ssize_t)sizeof say) {
         *e = say.error;
+        *encode = say.encode;
         return e->code;
     }
     if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
@@ -141,6 +143,7 @@ void job_work(const job_record *r, const job_t *j, apr_interval_time_t timeout, 
               apr_pool_t *p)
 {
     apr_time_t t0 = apr_time_now(), t;
+    apr_interval_time_t encode = 0;
     const apr_time_t until = t0 + timeout;
     const int result = memfd_create("iip-result", MFD_CLOEXEC);
     iip_source_t *s;
@@ -154,9 +157,10 @@ void job_work(const job_record *r, const job_t *j, apr_interval_time_t timeout, 
         out->source_bytes = s->id.size;
         out->spent[JOB_STAGE_FETCH] = (t = apr_time_now()) - t0;
         t0 = t;
-        if (render_apart(r, j, s, result, (long)apr_time_sec(timeout) + 1, memory, p, &out->error) == JOB_OK) {
+        if (render_apart(r, j, s, result, (long)apr_time_sec(timeout) + 1, memory, &encode, p, &out->error) == JOB_OK) {
             out->bytes = lseek(result, 0, SEEK_END);
-            out->spent[JOB_STAGE_RENDER] = (t = apr_time_now()) - t0;
+            out->spent[JOB_STAGE_DECODE] = (t = apr_time_now()) - t0 - encode;
+            out->spent[JOB_STAGE_ENCODE] = encode;
             t0 = t;
             if (job_store(j, &r->place, r->id, "result", result, out->bytes, until, p, &out->error) == JOB_OK)
                 out->spent[JOB_STAGE_STORE] = apr_time_now() - t0;

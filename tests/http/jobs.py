@@ -12,7 +12,7 @@ import httpd
 
 OPEN = """
 IIPJobSpool "{spool}"
-IIPJobWorkers 2
+IIPJobWorkers {workers}
 IIPStatus On
 <Location /iip-status>
     SetHandler iip-status
@@ -20,7 +20,7 @@ IIPStatus On
 </Location>
 <Location /jobs>
     SetHandler imgserve-handler
-    Require all granted
+    Require {require}
     IIPJobs On
     IIPJobAllowAnonymous On
     IIPJobSourceSchemes http https ftp ftps file
@@ -35,14 +35,14 @@ LOOPBACK = "IIPJobAllowNet 127.0.0.0/8 ::1/128\n    IIPJobPorts any\n"
 
 
 class Jobs:
-    def __init__(self, serve, folder, extra="", head="", **opt):
+    def __init__(self, serve, folder, extra="", head="", workers=2, require="all granted", **opt):
         self.folder = folder
         for n in ("in", "out"):
             os.makedirs(os.path.join(folder, n), exist_ok=True)
         if httpd.ROOT:
             shutil.chown(os.path.join(folder, "out"), "www-data", "www-data")
             os.makedirs(os.path.join(folder, "s"), exist_ok=True)
-        conf = head + (OPEN % extra)
+        conf = head + (OPEN % extra).replace("{workers}", str(workers)).replace("{require}", require)
         for k, v in (("spool", "spool"), ("in", "in"), ("out", "out")):
             conf = conf.replace("{%s}" % k, os.path.join(folder, v))
         self.server = serve(conf, fresh=True, **opt)

@@ -25,6 +25,7 @@ class Peer(http.server.ThreadingHTTPServer):
         self.files, self.got, self.answers, self.seen = {}, [], {}, []
         self.slow = {}
         self.on_get = None  # called before a file is served
+        self.inside = set()  # threads at it
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.url = "http://127.0.0.1:%d" % self.server_port
 
@@ -60,6 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         if self.server.on_get:
+            self.server.inside.add(threading.get_ident())
             self.server.on_get()
         self.send_response(200)
         lie = self.server.slow.get(self.path)

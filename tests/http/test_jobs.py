@@ -9,6 +9,8 @@
  6 test_kills, test_job_run.c test_killed             14 test_callback
  7 test_job_run.c test_crash, test_bombs              15 test_batch_key_cancel; test_job_spool.c test_key_*
  8 test_full_disk                                     16 tests/bench/jobs.py"""
+import base64
+import concurrent.futures
 import contextlib
 import gzip
 import hashlib
@@ -21,6 +23,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -76,6 +79,76 @@ def test_put_and_statuses(folder, serve, peer):
     r = jobs.ask("PUT", "/jobs", b"x")
     assert r.status == 405 and "POST" in r["Allow"]
     assert jobs.ask("GET", "/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV").status == 404
+
+
+@pytest.mark.log(r"IIP0205")
+def test_uploads(folder, serve, peer):
+    """Which answers count as stored, what uploads say of themselves, and the picture of a failure."""
+    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 0\n")
+    for name in ("a.png", "gone.png"):
+        with open(jobs.path("in", name), "wb") as f:
+            f.write(picture(300, 300))
+    for method, good, bad in (("post", (200, 201, 204, 206, 302, 303), (301, 307, 400, 404, 500)), ("put", (200, 201, 204), (202, 206, 302, 403, 503))):
+        for status in good + bad:
+            path = "/%s%d" % (method, status)
+            peer.answers[path + ("/x.png" if method == "put" else "")] = [(status, {"Location": "/elsewhere"})] * 2
+            r = jobs.post("file:///a.png", peer.url + path + ("/x.png" if method == "put" else ":x.png"), {"field_name": "f", "method": method})
+            assert ("id" in r.json()) == (status in good), (method, status, r.body)
+            if status in good:
+                jobs.done(r)
+            else:
+                assert r.json()["code"] == 205
+    assert not [p for _, p in peer.seen if p == "/elsewhere"]
+    r = jobs.post("file:///gone.png", peer.url + "/up:x.jpg", {"field_name": "f"})
+    assert peer.got[-1][2]["X-IIP-Stage"] == "placeholder" and peer.got[-1][2]["User-Agent"].startswith("mod_iip/")
+    s = jobs.done(r)
+    del peer.got[:]
+    # a source that goes away between its look and the job
+    peer.files["late.png"] = picture(300, 300)
+    peer.on_get = lambda: peer.files.clear()
+    s = jobs.wait(jobs.post(peer.url + "/late.png", peer.url + "/up:x.jpg", {"field_name": "f"}).json()["id"])
+    assert s["state"] == "failed" and s["error"]["code"] == 201
+    assert [h["X-IIP-Stage"] for _, _, h, _ in peer.got] == ["placeholder", "failure"]
+    first, last = (peers.parts(h, b)["f"][2] for _, _, h, b in peer.got)
+    assert first != last and size_of(last) == (200, 120)
+
+
+def test_busy(folder, serve, peer):
+    """Eight requests at once may look at sources, no more; a full queue takes none."""
+    jobs = Jobs(serve, folder, LOOPBACK, head="IIPJobMaxQueue 3\n", threads=24, workers=0)
+    gate = threading.Event()
+    peer.files["a.png"] = picture(300, 300)
+    peer.on_get = lambda: gate.wait(20)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(jobs.post, peer.url + "/a.png", "file:///%d.png" % i) for i in range(8)]
+        until = time.time() + 20
+        while len(peer.inside) < 8 and time.time() < until:
+            time.sleep(0.01)
+        r = jobs.post(peer.url + "/a.png", "file:///x.png")
+        assert (r.status, r.json()) == (503, {"msg": "busy", "code": 122}) and int(r["Retry-After"]) > 0
+        assert jobs.ask("POST", "/jobs", b"{").status == 200  # the quick checks go on
+        gate.set()
+        assert all("id" in w.result().json() for w in waiting)
+    time.sleep(1.1)  # the queue is counted once a second
+    r = jobs.post(peer.url + "/a.png", "file:///y.png", placeholder=False)
+    assert (r.status, r.json()["code"]) == (503, 122)
+    assert len(os.listdir(jobs.path("spool/queue"))) == 8 and os.listdir(jobs.path("spool/tmp")) == []
+
+
+test_busy = pytest.mark.log(r"IIP0201")(test_busy)
+
+
+def test_placeholder_file(folder, serve):
+    jobs = Jobs(serve, folder, 'IIPJobPlaceholderFile "%s/hold.png"' % folder)
+    with open(jobs.path("hold.png"), "wb") as f:
+        f.write(picture(60, 30, colour=(200, 10, 20)))
+    with open(jobs.path("in/a.png"), "wb") as f:
+        f.write(picture(300, 300))
+    r = jobs.post("file:///a.png", "file:///a.jpg")
+    with open(jobs.path("out/a.jpg"), "rb") as f:
+        im = Image.open(f)
+        assert im.size == (200, 120) and abs(im.getpixel((100, 60))[0] - 200) < 10
+    jobs.done(r)
 
 
 def test_old_statuses(folder, serve):
@@ -360,6 +433,24 @@ def test_login(folder, serve):
     assert jobs.ask("POST", "/jobs", b"{}").status == 500
 
 
+@pytest.mark.log(r"IIP0202|AH01617")
+def test_logged_in(folder, serve):
+    """Who logged in needs no further word."""
+    users = os.path.join(folder, "users")
+    subprocess.run(["htpasswd", "-bc", users, "me", "pw"], check=True, capture_output=True)
+    os.chmod(users, 0o644)
+    auth = 'IIPJobAllowAnonymous Off\n AuthType Basic\n AuthName jobs\n AuthUserFile "%s"' % users
+    jobs = Jobs(serve, folder, auth, require="valid-user")
+    body = json.dumps(dict(operationType="turn", srcURL="x", dstURL="y", args={}))
+    me = {"Authorization": "Basic " + base64.b64encode(b"me:pw").decode()}
+    assert jobs.ask("POST", "/jobs", body.encode(), me).json()["code"] == 102
+    assert jobs.ask("POST", "/jobs", body.encode()).status == 401
+    assert jobs.ask("POST", "/jobs", body.encode(), {"Authorization": "Basic " + base64.b64encode(b"me:no").decode()}).status == 401
+    # a password that nobody asked for opens nothing
+    jobs = Jobs(serve, folder, auth)
+    assert jobs.ask("POST", "/jobs", body.encode(), me).status == 500
+
+
 def test_off(folder, serve):
     s = serve("<Location /jobs>\n SetHandler imgserve-handler\n Require all granted\n</Location>")
     assert s.request("POST", "/jobs", None, b"{}").status == 404
@@ -374,6 +465,8 @@ def test_status(folder, serve, peer):
     assert "\niip_jobs_done_total 1\n" in text
     assert '\niip_jobs_rejected_total{code="201"} 1\n' in text
     assert jobs.ask("GET", "/jobs?status&format=json").json()["iip_jobs_queued"] == 0
+    for stage in ("fetch", "decode", "encode", "store"):
+        assert 'iip_job_seconds_count{stage="%s"} 1\n' % stage in text
     assert b"<table>" in jobs.ask("GET", "/jobs?status").body
     all_of_it = jobs.ask("GET", "/iip-status?format=json").json()  # among the figures of all
     assert all_of_it["jobs_done"] == all_of_it["jobs_accepted"] == all_of_it["jobs_refused"] == 1

@@ -77,6 +77,8 @@ static void test_seed(void **state)
     assert_string_equal(j.file_name, "200-Ex.png");
     assert_string_equal(j.field, "image_file");
     assert_int_equal(parse(&j, "{\"args\": {\"field_name\": 'image_file'}}"), JOB_E_PARSE);
+    /* what else old clients put into args */
+    assert_int_equal(parse(&j, with(NULL, NULL, NULL, "{\"width\": 1, \"height\": 2, \"user\": [1]}", NULL)), JOB_OK);
 }
 
 static void test_codes(void **state)

@@ -292,6 +292,30 @@ static void test_placeholders(void **state)
 }
 #endif
 
+/* Folders are swept by age: done/ and keys/ together, dead/ later, tmp/ after an hour, nothing of what is to be done.
+ */
+static void test_sweep(void **state)
+{
+    static const struct {
+        const char *folder;
+        int minutes;
+        int stays;
+    } files[] = {{"tmp", 59, 1},  {"tmp", 61, 0},  {"done", 9, 1},   {"done", 11, 0}, {"keys", 9, 1}, {"keys", 11, 0},
+                 {"dead", 11, 1}, {"dead", 99, 0}, {"queue", 99, 1}, {"run", 99, 1},  {"call", 99, 1}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(system(apr_psprintf(pool, "touch -d '-%d min' " PLACE "/spool/%s/swept%d", files[i].minutes,
+                                             files[i].folder, (int)i)),
+                         0);
+    job_spool_sweep(spool, 10 * 60000, 20 * 60000);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *name = apr_psprintf(pool, PLACE "/spool/%s/swept%d", files[i].folder, (int)i);
+
+        assert_int_equal(access(name, F_OK) == 0, files[i].stays);
+        unlink(name);
+    }
+}
+
 /* What an httpd child does with a stranger's file: its head is looked at, within 96 MiB and little time, whatever is in
  * it. The fuzz targets' files, and each of them damaged in many ways. */
 static void look_at_all(const char *folder)
@@ -358,7 +382,7 @@ int main(void)
         cmocka_unit_test(test_callback_kept), cmocka_unit_test(test_cancel),       cmocka_unit_test(test_retry),
         cmocka_unit_test(test_key_in_batch),  cmocka_unit_test(test_key_waits),    cmocka_unit_test(test_key_race),
         cmocka_unit_test(test_too_long),      cmocka_unit_test(test_placeholders), cmocka_unit_test(test_confined),
-        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_heads),         cmocka_unit_test(test_sweep),
     };
 
     return cmocka_run_group_tests_name("job_spool", tests, with_source, tear_down);
