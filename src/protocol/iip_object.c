@@ -90,16 +90,16 @@ static int tell_resolutions(teller *t, int arg)
     return 1;
 }
 
-/* Fewer than 8 are delivered as 8. */
+static int tell_bits(teller *t, int arg)
+{
+    iip_text_print(t->out, "Bits-per-channel:%d\r\n", t->info->bits);
+    return 1;
+}
+
+/* Fewer than 8 bits are delivered as 8. */
 static int depth(const iip_info *i)
 {
     return i->bits < 8 ? 8 : i->bits;
-}
-
-static int tell_bits(teller *t, int arg)
-{
-    iip_text_print(t->out, "Bits-per-channel:%d\r\n", depth(t->info));
-    return 1;
 }
 
 /* Section 6.3: what the file says, else all that its samples can hold; floats are 0 to 1. */

@@ -55,6 +55,7 @@ def make(folder):
     tifffile.imwrite(p("ramp16.tif"), out["ramp16"], tile=(64, 64), photometric="minisblack", metadata=None)
     out["flatrgb"] = np.full((128, 128, 3), (27, 19, 2), np.uint8)
     tifffile.imwrite(p("flatrgb.tif"), out["flatrgb"], tile=(64, 64), photometric="rgb", metadata=None)
+    tifffile.imwrite(p("bilevel.tif"), out["u8"][..., 0] > 99, tile=(64, 64), photometric="minisblack", metadata=None)
     # a stack: pages with names and scales
     with tifffile.TiffWriter(p("stack.tif")) as t:
         for i in range(3):
