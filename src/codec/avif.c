@@ -182,7 +182,7 @@ static iip_status avif_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     out->space = r->grey ? IIP_GREY : IIP_RGB;
     out->alpha = r->alpha;
     out->orientation = orientation(image);
-    out->hold = samples * 8; /* planes, alpha and RGBA side by side while it is decoded */
+    out->hold = samples * 9; /* planes, alpha and RGBA side by side while it is decoded: 8.6 measured at most */
     out->decode_cost = 4;
     if (keep(&image->icc, IIP_READ_ICC, &out->icc, &out->icc_len, p, e) != IIP_OK ||
         keep(&image->exif, IIP_READ_XMP, &out->exif, &out->exif_len, p, e) != IIP_OK ||

@@ -339,9 +339,10 @@ static iip_status jxl_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     out->space = r->basic.num_color_channels == 1 ? IIP_GREY : IIP_RGB;
     out->alpha = r->basic.alpha_bits > 0;
     out->orientation = r->basic.orientation >= 1 && r->basic.orientation <= 8 ? (int)r->basic.orientation : 1;
-    /* the file, the picture, and libjxl's: floats, of each channel more than once */
+    /* the file, the picture, and libjxl's: floats, of each channel twice (measured: 27 bytes a pixel in all without
+     * loss and "responsive", 36 lossy with alpha, 6 to 16 most of the time) */
     out->hold = (size_t)r->s->id.size + r->all.stride * (size_t)r->all.h +
-                pixels * (3 + r->basic.num_extra_channels) * sizeof(float) * 3;
+                pixels * (1 + 2 * (3 + (size_t)r->basic.num_extra_channels)) * sizeof(float);
     out->decode_cost = 5;
     if (r->icc_len) {
         void *icc = iip_codec_alloc(r->icc_len, p, e);
