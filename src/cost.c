@@ -106,6 +106,8 @@ int64_t iip_request_memory(const iip_request *rq, const iip_info *info)
     rows = rows < c.h ? rows : c.h;
     sum = times(times(c.w, rows), sample);
     sum = plus(sum, times(times(l->tile_w, l->tile_h), sample));
+    if (iip_request_planes(rq, info))
+        sum = plus(sum, times(c.w, IIP_PLANES_HELD * 2));
     if (info->sample != IIP_U8 || info->space > IIP_RGB)
         sum = plus(sum, times(times(c.w, rows), bands));
     if (iip_request_floats(rq, info))

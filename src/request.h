@@ -84,6 +84,10 @@ int iip_request_margin(const iip_request *rq, const iip_info *info);
 /* The pixels of rq->level that are read: those under the window, with the margin. */
 iip_rect iip_request_cover(const iip_request *rq, const iip_info *info);
 
+/* request_colour.c. 1 if the answer is made plane by plane (raster/planes.c): the picture and the format both are YCbCr
+ * 4:2:0, and nothing but resizing is asked. */
+int iip_request_planes(const iip_request *rq, const iip_info *info);
+
 /* Answers of more pixels than these are sent while they are made. */
 #define IIP_STREAM_PIXELS 4000000
 /* 1 if the answer is sent while it is made (JPEG and PNG over 4 Mpx, architecture section 4). */

@@ -79,3 +79,21 @@ iip_sample iip_request_sample(const iip_request *rq, const iip_info *info)
         s = IIP_U16;
     return takes(rq, s) ? s : IIP_U8;
 }
+
+/* Where it takes more rows than these to make one, too many would be held for the chroma planes; and decoding is all
+ * that costs. */
+#define MOST_SHRINK 32
+
+int iip_request_planes(const iip_request *rq, const iip_info *info)
+{
+    const iip_encoder *enc = iip_encoder_find(rq->format);
+    iip_window win;
+
+    if (!info->ycc)
+        return 0;
+    iip_request_window(rq, info, &win);
+    return info->orientation <= 1 && rq->level < info->virtual_from && enc && enc->plane && rq->quality < enc->planes &&
+           rq->op_count == 0 && !rq->flip && rq->rotate == 0 && !rq->frame.w && !rq->watermark &&
+           rq->set->interpolation != IIP_INTERPOLATE_NEAREST && iip_request_icc(rq, info) != IIP_ICC_CONVERT &&
+           win.h <= MOST_SHRINK * (double)rq->out_h;
+}

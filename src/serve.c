@@ -24,6 +24,7 @@
 #define MOST_XMP      (1 << 20)
 #define CHAIN_BUDGET  (2 << 20) /* of TIFF directories: thirty-two files of the most that are read, else thousands */
 #define INDEX_BUDGET  ((size_t)64 << 20) /* bytes of packet indexes in memory; of mapped ones eight times as many */
+#define STRIP         64                 /* rows that an encoder is given at most */
 #define HEADER_BYTES  (64 << 10) /* of profile and texts that count as one more picture in the cache of headers */
 
 iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
@@ -373,46 +374,94 @@ static iip_status collect(const iip_job *j, iip_stage_t *top, iip_raster *strip,
     return IIP_OK;
 }
 
-/* cells > pipeline > encoder > sink. No byte reaches the sink before the first strip is made. */
+/* An encoder that is begun when the first strip is made: no byte reaches the sink before. */
+typedef struct {
+    const iip_job *j;
+    const iip_encoder *enc;
+    iip_sink *k;
+    iip_writer_t *w; /* NULL at first */
+    iip_raster shape;
+    int planes;
+    apr_time_t at; /* when the encoder was last done */
+} output;
+
+static iip_status output_begin(output *o, iip_error *e)
+{
+    iip_enc_opts opts;
+    iip_status rv = encoder_options(o->j, &opts, e);
+
+    opts.planes = o->planes;
+    return rv == IIP_OK ? o->enc->begin(&o->w, &o->shape, &opts, o->k, o->j->pool, e) : rv;
+}
+
+/* The next rows of top: plane k, or all bands. */
+static iip_status output_rows(output *o, iip_stage_t *top, int k, int64_t rows, iip_error *e)
+{
+    iip_times *spent = &o->j->b->spent;
+
+    while (rows > 0) {
+        iip_raster strip;
+        apr_time_t t0;
+        iip_status rv = top->next(top, rows < STRIP ? rows : STRIP, &strip, e);
+
+        if (rv == IIP_OK && strip.h == 0)
+            rv = iip_fail(e, IIP_E_CORRUPT, 0, "rows are missing");
+        if (rv == IIP_OK && o->enc->whole)
+            rv = collect(o->j, top, &strip, e);
+        if (rv != IIP_OK || (!o->w && (rv = output_begin(o, e)) != IIP_OK))
+            return rv;
+        t0 = apr_time_now();
+        spent->process += t0 - o->at;
+        rv = o->planes ? o->enc->plane(o->w, k, &strip, e) : o->enc->rows(o->w, &strip, e);
+        o->at = apr_time_now();
+        spent->encode += o->at - t0;
+        if (rv != IIP_OK)
+            return rv;
+        rows -= strip.h;
+    }
+    return IIP_OK;
+}
+
+/* cells > pipeline > encoder > sink. */
 static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids, const iip_encoder *enc, iip_sink *k,
                        iip_error *e)
 {
     iip_budget *b = j->b;
-    iip_enc_opts opts;
-    iip_stage_t *top;
-    iip_writer_t *w;
-    iip_raster strip;
-    int64_t done = 0;
-    apr_time_t t0, t1 = apr_time_now(), inside = b->spent.decode + b->spent.read;
+    iip_stage_t *top[IIP_PLANES];
+    output o = {.j = j, .enc = enc, .k = k, .at = apr_time_now()};
+    const apr_interval_time_t inside = b->spent.decode + b->spent.read;
+    int64_t band = STRIP;
+    apr_time_t t0;
     iip_status rv;
 
-    if ((rv = iip_pipeline_build(&top, j->rq, j->info, enc, aids, iip_cells_fetch, cells, b, j->pool, e)) != IIP_OK ||
-        (rv = top->next(top, 64, &strip, e)) != IIP_OK || (enc->whole && (rv = collect(j, top, &strip, e)) != IIP_OK))
+    o.planes = cells->planes = iip_request_planes(j->rq, j->info);
+    rv = o.planes ? iip_planes_build(top, &band, j->rq, j->info, iip_cells_fetch, cells, b, j->pool, e)
+                  : iip_pipeline_build(top, j->rq, j->info, enc, aids, iip_cells_fetch, cells, b, j->pool, e);
+    if (rv != IIP_OK)
         return rv;
-    if ((rv = encoder_options(j, &opts, e)) != IIP_OK ||
-        (rv = enc->begin(&w, &top->shape, &opts, k, j->pool, e)) != IIP_OK)
-        return rv;
-    while (done < top->shape.h) {
-        t0 = apr_time_now();
-        b->spent.process += t0 - t1;
-        rv = enc->rows(w, &strip, e);
-        t1 = apr_time_now();
-        b->spent.encode += t1 - t0;
-        done += strip.h;
+    o.shape = top[0]->shape;
+    if (o.planes)
+        o.shape.bands = 3;
+    if (enc->whole)
+        band = o.shape.h;
+    for (int64_t y = 0; y < o.shape.h; y += band) {
+        const int64_t n = o.shape.h - y < band ? o.shape.h - y : band;
+
+        for (int i = 0; i < (o.planes ? IIP_PLANES : 1) && rv == IIP_OK; i++)
+            rv = output_rows(&o, top[i], i, iip_plane_side(n, i), e);
         if (j->large)
             sched_yield(); /* small work first */
         /* More than half is done: worth finishing for those who ask next (spec/security.md section 8). */
-        if (rv == IIP_OK && done * 2 > top->shape.h)
+        if (rv == IIP_OK && (y + n) * 2 > o.shape.h)
             b->gone = NULL;
         if (rv == IIP_OK)
             rv = iip_budget_check(b, e);
-        if (rv == IIP_OK && done < top->shape.h)
-            rv = top->next(top, 64, &strip, e);
         if (rv != IIP_OK)
             return rv;
     }
-    rv = enc->end(w, e);
-    b->spent.encode += apr_time_now() - t1;
+    t0 = apr_time_now();
+    rv = enc->end(o.w, e);
+    b->spent.encode += apr_time_now() - t0;
     b->spent.process -= b->spent.decode + b->spent.read - inside; /* cells were made inside the pipeline */
     return rv;
 }

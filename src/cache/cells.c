@@ -114,6 +114,33 @@ void iip_cells_done(iip_cells *c, int good)
     c->lease = NULL;
 }
 
+/* A raster, or three of planes: out, wherever there are several. */
+static int count(const iip_cells *c)
+{
+    return c->planes ? IIP_PLANES : 1;
+}
+
+static iip_status read_planes(iip_cells *c, int level, iip_rect want, iip_raster *out, iip_error *e)
+{
+    const iip_decoder *dec = c->lease->dec;
+    iip_raster rgb = {want.w, want.h, 3, IIP_U8, (size_t)want.w * 3, NULL};
+    const size_t size = rgb.stride * (size_t)want.h;
+    iip_status rv = dec->planes ? dec->planes(c->lease->reader, level, want, c->layers, out, e) : IIP_E_FEATURE;
+
+    if (rv != IIP_E_FEATURE)
+        return rv;
+    *e = (iip_error){0};
+    if ((rv = iip_budget_take(c->budget, size, e)) != IIP_OK)
+        return rv;
+    if (!(rgb.px = malloc(size)))
+        rv = iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no %zu bytes for a cell", size);
+    else if ((rv = dec->read(c->lease->reader, level, want, c->layers, &rgb, e)) == IIP_OK)
+        iip_planes_of(&rgb, out);
+    free(rgb.px);
+    iip_budget_back(c->budget, size);
+    return rv;
+}
+
 static iip_status decode(iip_cells *c, int level, iip_rect want, iip_raster *out, iip_error *e)
 {
     apr_interval_time_t reading;
@@ -125,7 +152,8 @@ static iip_status decode(iip_cells *c, int level, iip_rect want, iip_raster *out
     c->held = c->info->level_hold[level];
     reading = iip_source_time();
     t0 = apr_time_now();
-    rv = c->lease->dec->read(c->lease->reader, level, want, c->layers, out, e);
+    rv = c->planes ? read_planes(c, level, want, out, e)
+                   : c->lease->dec->read(c->lease->reader, level, want, c->layers, out, e);
     reading = iip_source_time() - reading;
     c->budget->spent.read += reading;
     c->budget->spent.decode += apr_time_now() - t0 - reading;
@@ -149,18 +177,36 @@ static iip_status shape(const iip_cells *c, int64_t w, int64_t h, iip_raster *r,
     r->bands = c->info->bands;
     r->sample = c->info->sample;
     r->px = NULL;
+    if (!c->planes)
+        return IIP_OK;
+    *size = 0;
+    for (int k = 0; k < IIP_PLANES; k++) {
+        r[k] = (iip_raster){iip_plane_side(w, k), iip_plane_side(h, k), 1, IIP_U8, (size_t)iip_plane_side(w, k), NULL};
+        *size += r[k].stride * (size_t)r[k].h;
+    }
     return IIP_OK;
+}
+
+/* Its pixels lie at px, one plane behind the other. */
+static void place(const iip_cells *c, iip_raster *r, unsigned char *px)
+{
+    for (int k = 0; k < count(c); k++) {
+        r[k].px = px;
+        px += r[k].stride * (size_t)r[k].h;
+    }
 }
 
 /* Decodes into memory of its own, which is the caller's to free. */
 static iip_status decode_alone(iip_cells *c, int level, iip_rect want, iip_raster *r, size_t size, iip_error *e)
 {
+    unsigned char *px = malloc(size);
     iip_status rv;
 
-    if (!(r->px = malloc(size)))
+    if (!px)
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no %zu bytes for a cell", size);
+    place(c, r, px);
     if ((rv = decode(c, level, want, r, e)) != IIP_OK) {
-        free(r->px);
+        free(px);
         r->px = NULL;
     }
     return rv;
@@ -175,20 +221,28 @@ typedef struct {
 static iip_status fill_cell(void *ctx, iip_blob **out, iip_error *e)
 {
     cell_job *j = ctx;
-    iip_raster r;
+    iip_raster r[IIP_PLANES];
     size_t size;
-    iip_status rv = shape(j->c, j->cell.w, j->cell.h, &r, &size, e);
+    iip_status rv = shape(j->c, j->cell.w, j->cell.h, r, &size, e);
 
-    if (rv != IIP_OK || (rv = decode_alone(j->c, j->level, j->cell, &r, size, e)) != IIP_OK)
+    if (rv != IIP_OK || (rv = decode_alone(j->c, j->level, j->cell, r, size, e)) != IIP_OK)
         return rv;
     if (!iip_source_same(j->c->lease->src)) {
-        free(r.px);
+        free(r->px);
         iip_cells_done(j->c, 0);
         return iip_fail(e, IIP_E_CHANGED, 0, "%s: replaced while it was decoded", j->c->src->name);
     }
-    if (!(*out = iip_blob_make(r.px, size, free)))
+    if (!(*out = iip_blob_make(r->px, size, free)))
         return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "no memory for a cell");
     return IIP_OK;
+}
+
+/* Part `from` of a cell, in its own coordinates, to (x, y) of out. */
+static void copy(const iip_cells *c, const iip_raster *r, iip_rect from, iip_raster *out, int64_t x, int64_t y)
+{
+    for (int k = 0; k < count(c); k++)
+        iip_turn_copy(&r[k], iip_plane_rect(from, k), c->info->orientation, &out[k], iip_plane_side(x, k),
+                      iip_plane_side(y, k));
 }
 
 /* The part of a cell, turned, to (x, y) of out, through the cache. */
@@ -197,24 +251,22 @@ static iip_status from_cache(iip_cells *c, int level, iip_rect cell, iip_rect pa
 {
     struct {
         iip_ident id;
-        int64_t page, layers, level, x, y;
-    } key = {c->src->id, c->page, c->layers, level, cell.x, cell.y};
+        int64_t page, layers, level, x, y, planes;
+    } key = {c->src->id, c->page, c->layers, level, cell.x, cell.y, c->planes};
     cell_job job = {c, level, cell};
-    iip_raster r;
+    iip_raster r[IIP_PLANES];
     iip_blob *b;
     size_t size;
     iip_status rv;
 
     /* Charged while it is used, cached or not: so a request's own limit never becomes the failure of those who wait for
      * it. */
-    if ((rv = shape(c, cell.w, cell.h, &r, &size, e)) != IIP_OK || (rv = iip_budget_take(c->budget, size, e)) != IIP_OK)
+    if ((rv = shape(c, cell.w, cell.h, r, &size, e)) != IIP_OK || (rv = iip_budget_take(c->budget, size, e)) != IIP_OK)
         return rv;
     rv = iip_cache_get(c->cache, &key, sizeof key, c->budget->until, fill_cell, &job, &b, e);
     if (rv == IIP_OK) {
-        r.px = b->data;
-        part.x -= cell.x;
-        part.y -= cell.y;
-        iip_turn_copy(&r, part, c->info->orientation, out, x, y);
+        place(c, r, b->data);
+        copy(c, r, (iip_rect){part.x - cell.x, part.y - cell.y, part.w, part.h}, out, x, y);
         iip_blob_release(b);
     }
     iip_budget_back(c->budget, size);
@@ -224,24 +276,26 @@ static iip_status from_cache(iip_cells *c, int level, iip_rect cell, iip_rect pa
 /* The same without the cache: only the part is decoded. */
 static iip_status straight(iip_cells *c, int level, iip_rect part, iip_raster *out, int64_t x, int64_t y, iip_error *e)
 {
-    iip_raster r;
+    iip_raster r[IIP_PLANES];
     size_t size;
     iip_status rv;
 
-    if ((rv = shape(c, part.w, part.h, &r, &size, e)) != IIP_OK)
+    if ((rv = shape(c, part.w, part.h, r, &size, e)) != IIP_OK)
         return rv;
     if (turn_index(c->info->orientation) == 1) {
-        size_t pixel = r.stride / (size_t)part.w;
+        for (int k = 0; k < count(c); k++) {
+            size_t pixel = r[k].stride / (size_t)r[k].w;
 
-        r.stride = out->stride;
-        r.px = out->px + (size_t)y * out->stride + (size_t)x * pixel;
-        return decode(c, level, part, &r, e);
+            r[k].stride = out[k].stride;
+            r[k].px = out[k].px + (size_t)iip_plane_side(y, k) * out[k].stride + (size_t)iip_plane_side(x, k) * pixel;
+        }
+        return decode(c, level, part, r, e);
     }
     if ((rv = iip_budget_take(c->budget, size, e)) != IIP_OK)
         return rv;
-    if ((rv = decode_alone(c, level, part, &r, size, e)) == IIP_OK) {
-        iip_turn_copy(&r, (iip_rect){0, 0, part.w, part.h}, c->info->orientation, out, x, y);
-        free(r.px);
+    if ((rv = decode_alone(c, level, part, r, size, e)) == IIP_OK) {
+        copy(c, r, (iip_rect){0, 0, part.w, part.h}, out, x, y);
+        free(r->px);
     }
     iip_budget_back(c->budget, size);
     return rv;

@@ -16,6 +16,7 @@ typedef struct {
     iip_budget *budget;
     apr_pool_t *pool;
     int page, layers;
+    int planes;       /* fetched as planes of 4:2:0; only of an upright picture with info->ycc */
     iip_lease *lease; /* NULL at first */
     size_t held;      /* by the reader for the level it read last */
     uint64_t decoded; /* source pixels decoded so far */

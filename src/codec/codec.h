@@ -33,6 +33,7 @@ typedef struct {
     int64_t shown_w, shown_h;        /* size of the picture if not that of level[0] (iip_info_part()), else 0 */
     int virtual_from;                /* levels from this one on are not stored (scaled DCT); levels = none is virtual */
     int tiled;                       /* stored in tiles that clients should ask for */
+    int ycc;                         /* stored as 8-bit YCbCr 4:2:0: planes() gives it so. Cells have even sides */
     int wavelet;                     /* levels are those of a wavelet: a side of n has (n + 1) / 2 below it */
     int pages;
     const char *page_name; /* of this page, UTF-8; NULL = none */
@@ -108,6 +109,18 @@ void *iip_codec_fetch(iip_source_t *s, int64_t off, size_t n, apr_pool_t *p, iip
 #define IIP_READ_XMP ((size_t)1 << 20)
 
 /* >> mod_iip.h */
+/* What a rectangle whose x and y are even is on plane k of 4:2:0. */
+#define IIP_PLANES 3
+static inline int64_t iip_plane_side(int64_t n, int k)
+{
+    return k ? (n + 1) / 2 : n;
+}
+
+static inline iip_rect iip_plane_rect(iip_rect r, int k)
+{
+    return (iip_rect){iip_plane_side(r.x, k), iip_plane_side(r.y, k), iip_plane_side(r.w, k), iip_plane_side(r.h, k)};
+}
+
 /* Part of a stored tile as a file of its own. mem == NULL: bytes of the source at off. */
 typedef struct {
     const void *mem;
@@ -149,10 +162,14 @@ typedef struct iip_decoder {
      * loss. Memory is the reader's: copy before it is given back. IIP_E_FEATURE if it cannot be. */
     iip_status (*raw)(iip_reader_t *r, int level, int64_t tx, int64_t ty, iip_format *f, iip_span span[3], int *n,
                       iip_error *e);
+    /* MAY be NULL where no info() sets ycc. As read(), but out is three rasters of one band as iip_plane_rect() sizes
+     * them: Y, Cb, Cr of JFIF, chroma in the middle of its four pixels; edges of want are even but where the level
+     * ends. Missing data is white. IIP_E_FEATURE if this cell is stored otherwise: then it is read(). */
+    iip_status (*planes)(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e);
 } iip_decoder;
 
 #define IIP_SNIFF     64
-#define IIP_CODEC_ABI 3 /* one more with each change of anything that other modules are built with */
+#define IIP_CODEC_ABI 4 /* one more with each change of anything that other modules are built with */
 /* << */
 
 /* Where an encoder's bytes go. */
@@ -174,6 +191,7 @@ typedef struct {
     const char *copyright; /* IIPCopyright, for formats with a place of their own for it; NULL: none */
     int progressive;       /* JPEG: all is held until the last row, six bytes a pixel */
     int compression;       /* of TIFF: IIP_TIFF_... of settings.h */
+    int planes;            /* pixels come by plane(), not by rows() */
 } iip_enc_opts;
 
 typedef struct iip_writer iip_writer_t;
@@ -190,10 +208,14 @@ typedef struct iip_encoder {
     int cost;      /* bytes a pixel it then holds; if not whole: besides any answer that is not streamed */
     double effort; /* time a pixel takes, relative to a JPEG's */
     int no_icc;    /* has no place for a colour profile: colours are converted to sRGB */
+    int planes;    /* RGB of a quality below this is stored as YCbCr 4:2:0, which plane() takes; 0: never */
     /* shape: w, h, bands, sample; px unused. */
     iip_status (*begin)(iip_writer_t **w, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k, apr_pool_t *p,
                         iip_error *e);
     iip_status (*rows)(iip_writer_t *w, const iip_raster *strip, iip_error *e);
+    /* Rows of plane k, of one band and iip_plane_side() of the picture: 2, 4, 8 or 16 of Y in any number of strips,
+     * half as many of Cb, of Cr, and so on; fewer at the end. */
+    iip_status (*plane)(iip_writer_t *w, int k, const iip_raster *strip, iip_error *e);
     /* MAY be NULL: stored tiles are never sent as they lie (pass-through). Puts the colour profile into the n bytes of
      * such a tile, which have room for as many more as splice(o, NULL, 0) says. The new length, 0 if the tile cannot
      * take it. */

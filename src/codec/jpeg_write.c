@@ -29,6 +29,13 @@ struct iip_writer {
     iip_error *e;
     iip_sink *sink;
     unsigned char *buf;
+    struct {
+        unsigned char *px; /* rows of whole blocks, as many as an MCU is tall */
+        JDIMENSION w, stride;
+        int have;
+        int64_t left; /* of the picture */
+    } plane[IIP_PLANES];
+    int planes; /* that come so: IIP_PLANES or 0 */
 };
 
 static void leave(iip_writer_t *w)
@@ -172,6 +179,19 @@ static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *tile, size_t n)
     return n + more;
 }
 
+/* Room for the rows of an MCU. */
+static iip_status planes_begin(iip_writer_t *w, const iip_raster *shape, apr_pool_t *p, iip_error *e)
+{
+    for (int k = 0; k < w->planes; k++) {
+        w->plane[k].w = (JDIMENSION)iip_plane_side(shape->w, k);
+        w->plane[k].left = iip_plane_side(shape->h, k);
+        w->plane[k].stride = w->c.comp_info[k].width_in_blocks * DCTSIZE;
+        if (!(w->plane[k].px = iip_codec_alloc((size_t)w->plane[k].stride * ROWS, p, e)))
+            return e->status;
+    }
+    return IIP_OK;
+}
+
 static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const iip_enc_opts *o, iip_sink *k,
                              apr_pool_t *p, iip_error *e)
 {
@@ -211,11 +231,13 @@ static iip_status jpeg_begin(iip_writer_t **out, const iip_raster *shape, const 
         shape->bands == 3 && o->quality < FULL_CHROMA ? 2 : 1;
     if (o->progressive)
         jpeg_simple_progression(&w->c);
+    w->planes = o->planes ? IIP_PLANES : 0;
+    w->c.raw_data_in = o->planes != 0;
     put_density(&w->c, o);
     jpeg_start_compress(&w->c, TRUE);
     put_bytes(w, segments, n);
     *out = w;
-    return IIP_OK;
+    return planes_begin(w, shape, p, e);
 }
 
 static iip_status jpeg_rows(iip_writer_t *w, const iip_raster *strip, iip_error *e)
@@ -231,6 +253,42 @@ static iip_status jpeg_rows(iip_writer_t *w, const iip_raster *strip, iip_error 
             rows[n] = strip->px + (size_t)(y + n) * strip->stride;
         y += jpeg_write_scanlines(&w->c, rows, n);
     }
+    return IIP_OK;
+}
+
+/* A row of MCUs is complete, or the picture: then its last rows are the one before them. */
+static void put_planes(iip_writer_t *w)
+{
+    JSAMPROW rows[IIP_PLANES][ROWS];
+    JSAMPARRAY planes[IIP_PLANES];
+
+    for (int k = 0; k < IIP_PLANES; k++) {
+        planes[k] = rows[k];
+        for (int y = 0; y < ROWS; y++)
+            rows[k][y] =
+                w->plane[k].px + (size_t)(y < w->plane[k].have ? y : w->plane[k].have - 1) * w->plane[k].stride;
+        w->plane[k].have = 0;
+    }
+    jpeg_write_raw_data(&w->c, planes, ROWS);
+}
+
+static iip_status jpeg_plane(iip_writer_t *w, int k, const iip_raster *strip, iip_error *e)
+{
+    w->e = e;
+    if (strip->w != w->plane[k].w || strip->h > w->plane[k].left ||
+        w->plane[k].have + strip->h > iip_plane_side(ROWS, k))
+        return iip_fail(e, IIP_E_RANGE, 0, "JPEG: rows of plane %d out of their turn", k);
+    if (setjmp(w->out))
+        return e->status;
+    for (int64_t y = 0; y < strip->h; y++) {
+        unsigned char *row = w->plane[k].px + (size_t)w->plane[k].have++ * w->plane[k].stride;
+
+        memcpy(row, strip->px + (size_t)y * strip->stride, w->plane[k].w);
+        memset(row + w->plane[k].w, row[w->plane[k].w - 1], w->plane[k].stride - w->plane[k].w);
+    }
+    w->plane[k].left -= strip->h;
+    if (k == IIP_PLANES - 1 && (w->plane[k].have == iip_plane_side(ROWS, k) || w->plane[k].left == 0))
+        put_planes(w);
     return IIP_OK;
 }
 
@@ -255,8 +313,10 @@ const iip_encoder iip_encoder_jpeg = {
     .samples = 1u << IIP_U8,
     .max_side = JPEG_MAX_DIMENSION,
     .effort = 1,
+    .planes = FULL_CHROMA,
     .begin = jpeg_begin,
     .rows = jpeg_rows,
+    .plane = jpeg_plane,
     .splice = jpeg_splice,
     .end = jpeg_end,
 };

@@ -61,7 +61,7 @@ static const iip_encoder *const encoders[] = {
 
 /* Other modules were built with these. Whoever changes one of them raises IIP_CODEC_ABI, and then the sizes here. */
 _Static_assert(sizeof(void *) != 8 ||
-                   (IIP_CODEC_ABI == 3 && sizeof(iip_info) == 1488 && sizeof(iip_decoder) == 64 &&
+                   (IIP_CODEC_ABI == 4 && sizeof(iip_info) == 1496 && sizeof(iip_decoder) == 72 &&
                     sizeof(iip_source_t) == 88 && sizeof(iip_limits) == 56 && sizeof(iip_error) == 176 &&
                     sizeof(iip_raster) == 40 && sizeof(iip_level) == 32 && sizeof(iip_span) == 24 && IIP_E_COUNT == 19),
                "another layout is another IIP_CODEC_ABI");

@@ -102,6 +102,9 @@ static void whiten(const iip_tiff_form *m, iip_rect at, iip_raster *out, size_t 
 }
 
 /* The part of one block that is wanted: x, w in its columns, b->first and rows. at: where in out. */
+typedef iip_status piece_fn(iip_reader_t *r, piece *b, int64_t x, int64_t w, int64_t at_x, int64_t at_y,
+                            iip_raster *out);
+
 static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, int64_t at_x, int64_t at_y,
                              iip_raster *out)
 {
@@ -152,6 +155,29 @@ static iip_status read_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, in
     return IIP_OK;
 }
 
+/* The same as planes. */
+static iip_status planes_piece(iip_reader_t *r, piece *b, int64_t x, int64_t w, int64_t at_x, int64_t at_y,
+                               iip_raster *out)
+{
+    const iip_tiff_level *l = &r->level[b->level];
+    const iip_rect to = {at_x, at_y, w, b->rows};
+    int64_t off;
+    size_t len;
+
+    if (iip_tiff_block(&r->f, &l->dir, (uint64_t)b->block, l->block, &off, &len) != IIP_OK)
+        return r->f.bad;
+    if (len)
+        return iip_tiff_lib_planes(r->lib, b->level, (uint64_t)b->block, off, len, (iip_rect){x, b->first, w, b->rows},
+                                   out, at_x, at_y);
+    for (int k = 0; k < IIP_PLANES; k++) {
+        const iip_rect part = iip_plane_rect(to, k);
+
+        for (int64_t y = part.y; y < part.y + part.h; y++)
+            memset(out[k].px + (size_t)y * out[k].stride + (size_t)part.x, k ? 128 : 255, (size_t)part.w);
+    }
+    return IIP_OK;
+}
+
 static iip_status ojpeg_read(iip_reader_t *r, int level, iip_rect want, iip_raster *out, iip_error *e)
 {
     const iip_status rv = iip_decoder_jpeg.read(r->jpeg, level, want, -1, out, e);
@@ -163,13 +189,13 @@ static iip_status ojpeg_read(iip_reader_t *r, int level, iip_rect want, iip_rast
     return rv;
 }
 
-static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+/* want, block by block. */
+static iip_status read_with(piece_fn *fn, iip_reader_t *r, int level, iip_rect want, iip_raster *out, iip_error *e)
 {
     const iip_tiff_dir *d;
     const int64_t end_x = want.x + want.w, end_y = want.y + want.h;
+    iip_status rv;
 
-    if (r->jpeg)
-        return ojpeg_read(r, level, want, out, e);
     if (level < 0 || level >= r->levels)
         return iip_fail(e, IIP_E_RANGE, 0, "level %d of %d", level, r->levels);
     d = &r->level[level].dir;
@@ -187,11 +213,28 @@ static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layer
             piece b = {level, by * d->across + bx, y - top, next_y - y, all};
 
             next_x = left + d->block_w < end_x ? left + d->block_w : end_x;
-            if (read_piece(r, &b, x - left, next_x - x, x - want.x, y - want.y, out) != IIP_OK)
-                return r->f.bad;
+            if ((rv = fn(r, &b, x - left, next_x - x, x - want.x, y - want.y, out)) != IIP_OK)
+                return rv;
         }
     }
     return IIP_OK;
+}
+
+static iip_status tiff_read(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    return r->jpeg ? ojpeg_read(r, level, want, out, e) : read_with(read_piece, r, level, want, out, e);
+}
+
+static iip_status tiff_planes(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    return read_with(planes_piece, r, level, want, out, e);
+}
+
+/* Whether a block can be given as planes its own header says: the tag may be wrong. */
+static int halves(const iip_tiff_level *l)
+{
+    return l->dir.compression == TIFF_JPEG && l->dir.jpeg_ycc && l->dir.tiled && l->dir.sub_x == 2 &&
+           l->dir.sub_y == 2 && !(l->dir.block_w & 1) && !(l->dir.block_h & 1);
 }
 
 static int tiff_sniff(const unsigned char *h, size_t n)
@@ -324,10 +367,12 @@ static iip_status tiff_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_e
     f->e = e;
     f->bad = IIP_OK;
     out->levels = out->virtual_from = r->levels;
+    out->ycc = 1;
     for (int i = 0; i < r->levels; i++) {
         const iip_tiff_level *v = &r->level[i];
         size_t kept = v->block * (v->form.planar ? (size_t)v->form.in : 1);
 
+        out->ycc &= halves(v);
         out->level[i] = v->cell;
         if (v->dir.ojpeg) {
             kept = 0;
@@ -482,5 +527,5 @@ static iip_status tiff_raw(iip_reader_t *r, int level, int64_t tx, int64_t ty, i
     return IIP_OK;
 }
 
-const iip_decoder iip_decoder_tiff = {IIP_CODEC_ABI, "tiff",    0,         90,      tiff_sniff,
-                                      tiff_open,     tiff_info, tiff_read, tiff_raw};
+const iip_decoder iip_decoder_tiff = {IIP_CODEC_ABI, "tiff",    0,         90,       tiff_sniff,
+                                      tiff_open,     tiff_info, tiff_read, tiff_raw, tiff_planes};

@@ -237,6 +237,10 @@ const iip_tiff_tables *iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_
  * nothing is said in f. */
 iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
                                size_t len, unsigned char *dst, int64_t rows);
+/* The part `want` of such a block as planes of 4:2:0 (want.x, y even) to (to_x, to_y) of the three rasters at out.
+ * IIP_E_FEATURE: it is stored otherwise, nothing is said in f. */
+iip_status iip_tiff_jpeg_planes(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
+                                size_t len, iip_rect want, const iip_raster *out, int64_t to_x, int64_t to_y);
 /* Its upper left w x h pixels as a JPEG file of the same coefficients: *n bytes at *out, until the next call. in is
  * written to. IIP_E_FEATURE: it cannot be, nothing is said in f. */
 iip_status iip_tiff_jpeg_cut(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, unsigned char *in, size_t len,
@@ -264,6 +268,9 @@ iip_tiff_jpegs_t *iip_tiff_lib_jpegs(iip_tiff_lib_t *t); /* made when first aske
 /* The n bytes of a whole block, whose compressed ones are at off. */
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n);
+/* iip_tiff_jpeg_planes() of a block whose len bytes are at off. */
+iip_status iip_tiff_lib_planes(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, iip_rect want,
+                               const iip_raster *out, int64_t to_x, int64_t to_y);
 /* Rows from y on of a plane, in one strip, decoded in order; goes back by starting the strip again. */
 iip_status iip_tiff_lib_rows(iip_tiff_lib_t *t, int level, int plane, uint64_t strip, int64_t off, size_t len,
                              int64_t y, int64_t rows, unsigned char *dst);

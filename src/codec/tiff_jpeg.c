@@ -11,7 +11,8 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
-#define ROWS        8 /* asked of libjpeg at once */
+#define ROWS        8  /* asked of libjpeg at once */
+#define MCU         16 /* pixels a side of 4:2:0 */
 #define MOST_TABLES (64u << 10)
 #define MOST_CUT    (1 << 20)   /* pixels of a tile that is cut: its coefficients are held */
 #define MOST_DIRECT (1u << 20)  /* bytes to cut one without libjpeg */
@@ -34,6 +35,7 @@ struct iip_tiff_jpegs {
     struct jpeg_destination_mgr dest;
     unsigned char *cut; /* the tile that was cut last */
     size_t cut_room;
+    iip_tiff_buffer mcus; /* a row of them, where not all of it is wanted */
 };
 
 /* ---- libjpeg's callbacks ---- */
@@ -97,6 +99,7 @@ static apr_status_t jpegs_close(void *ctx)
     jpeg_destroy_decompress(&j->d);
     jpeg_destroy_compress(&j->c);
     free(j->cut);
+    free(j->mcus.p);
     return APR_SUCCESS;
 }
 
@@ -208,6 +211,68 @@ iip_status iip_tiff_jpeg_block(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int
             to[i] = dst + (d->output_scanline + i) * row;
         jpeg_read_scanlines(d, to, n);
     }
+    jpeg_abort_decompress(d);
+    return IIP_OK;
+}
+
+/* The row of MCUs that comes next, straight to where it is wanted or by way of j->mcus. */
+static void planes_row(iip_tiff_jpegs_t *j, const iip_tiff_dir *dir, iip_rect want, const iip_raster *out, int64_t to_x,
+                       int64_t to_y)
+{
+    const int64_t top = j->d.output_scanline;
+    const int straight = want.x == 0 && want.w == dir->block_w && want.w % MCU == 0;
+    unsigned char *spare = j->mcus.p;
+    JSAMPROW rows[IIP_PLANES][MCU];
+    JSAMPARRAY planes[IIP_PLANES];
+    struct {
+        int64_t from, to; /* rows of this one that are wanted */
+        unsigned char *px;
+    } part[IIP_PLANES];
+
+    for (int k = 0; k < IIP_PLANES; k++) {
+        const iip_rect w = iip_plane_rect(want, k);
+        const int64_t n = iip_plane_side(MCU, k), first = iip_plane_side(top, k);
+
+        part[k].from = w.y > first ? w.y - first : 0;
+        part[k].to = w.y + w.h - first < n ? w.y + w.h - first : n;
+        part[k].px =
+            out[k].px + (iip_plane_side(to_y, k) + first - w.y) * (int64_t)out[k].stride + iip_plane_side(to_x, k);
+        planes[k] = rows[k];
+        for (int64_t y = 0; y < n; y++, spare += dir->block_w + MCU)
+            rows[k][y] =
+                straight && y >= part[k].from && y < part[k].to ? part[k].px + y * (int64_t)out[k].stride : spare;
+    }
+    jpeg_read_raw_data(&j->d, planes, MCU);
+    for (int k = 0; k < IIP_PLANES && !straight; k++)
+        for (int64_t y = part[k].from; y < part[k].to; y++)
+            memcpy(part[k].px + y * (int64_t)out[k].stride, rows[k][y] + iip_plane_side(want.x, k),
+                   (size_t)iip_plane_side(want.w, k));
+}
+
+iip_status iip_tiff_jpeg_planes(iip_tiff_jpegs_t *j, const iip_tiff_level *l, int level, const unsigned char *in,
+                                size_t len, iip_rect want, const iip_raster *out, int64_t to_x, int64_t to_y)
+{
+    struct jpeg_decompress_struct *d = &j->d;
+    iip_tiff_jpeg t;
+
+    if (!ordinary(&l->dir, in, len, &t) || t.comps != 3 || t.sub_x[0] != 2 || t.sub_y[0] != 2)
+        return IIP_E_FEATURE;
+    if (iip_tiff_room(j->f, &j->mcus, (size_t)(l->dir.block_w + MCU) * 2 * MCU) != IIP_OK)
+        return j->f->bad;
+    if (setjmp(j->out)) {
+        jpeg_abort_decompress(d);
+        j->tables_of = -1;
+        return j->f->bad;
+    }
+    if (!header(j, l, level, &t, in, len)) {
+        jpeg_abort_decompress(d);
+        return j->f->bad ? j->f->bad : IIP_E_FEATURE;
+    }
+    d->jpeg_color_space = d->out_color_space = JCS_YCbCr;
+    d->raw_data_out = TRUE;
+    jpeg_start_decompress(d);
+    while (d->output_scanline < want.y + want.h)
+        planes_row(j, &l->dir, want, out, to_x, to_y);
     jpeg_abort_decompress(d);
     return IIP_OK;
 }

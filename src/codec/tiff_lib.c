@@ -361,6 +361,26 @@ static iip_status jpeg_block(iip_tiff_lib_t *t, const iip_tiff_level *l, int lev
                                (int64_t)(n / iip_tiff_form_row(&l->form, &l->dir)));
 }
 
+/* The compressed bytes of a whole block to t->packed. */
+static iip_status fetch(iip_tiff_lib_t *t, const iip_tiff_level *l, uint64_t block, int64_t off, size_t len)
+{
+    if (len > 2 * l->block + (1 << 20))
+        return damaged(t, "far too many bytes", block);
+    if (iip_tiff_room(t->f, &t->packed, len) != IIP_OK)
+        return t->f->bad;
+    return iip_tiff_read(t->f, t->packed.p, len, off);
+}
+
+iip_status iip_tiff_lib_planes(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, iip_rect want,
+                               const iip_raster *out, int64_t to_x, int64_t to_y)
+{
+    const iip_tiff_level *l = &t->level[level];
+
+    if (fetch(t, l, block, off, len) != IIP_OK || !iip_tiff_lib_jpegs(t))
+        return t->f->bad;
+    return iip_tiff_jpeg_planes(t->jpegs, l, level, t->packed.p, len, want, out, to_x, to_y);
+}
+
 iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int64_t off, size_t len, unsigned char *dst,
                               size_t n)
 {
@@ -370,9 +390,7 @@ iip_status iip_tiff_lib_block(iip_tiff_lib_t *t, int level, uint64_t block, int6
     iip_status rv;
     handle *hd;
 
-    if (len > 2 * l->block + (1 << 20))
-        return damaged(t, "far too many bytes", block);
-    if (iip_tiff_room(t->f, &t->packed, len) != IIP_OK || iip_tiff_read(t->f, t->packed.p, len, off) != IIP_OK)
+    if (fetch(t, l, block, off, len) != IIP_OK)
         return t->f->bad;
     if (iip_tiff_is_jp2(&l->dir))
         return jp2_block(t, l, block, len, dst);

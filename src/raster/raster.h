@@ -43,7 +43,8 @@ iip_status iip_budget_check(const iip_budget *b, iip_error *e); /* IIP_E_TIMEOUT
 void *iip_budget_alloc(iip_budget *b, size_t n, apr_pool_t *p, iip_error *e);
 
 /* Fills out with `want` of a level (upright coordinates, inside the level); out is sized by the caller. Cheapest when
- * want is a row of cells: then each is decoded once. The cache hides behind it. */
+ * want is a row of cells: then each is decoded once. The cache hides behind it. Of planes, out is IIP_PLANES rasters as
+ * iip_plane_rect() sizes them; edges of want are even but where the level ends. */
 typedef iip_status iip_fetch_fn(void *ctx, int level, iip_rect want, iip_raster *out, iip_error *e);
 
 /* profile.c: what turns colours of a picture's profile to sRGB. Any number of threads may use it at once. It depends on
@@ -86,6 +87,15 @@ typedef struct {
 iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const iip_info *info, const iip_encoder *enc,
                               const iip_aids *aids, iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p,
                               iip_error *e);
+
+/* planes.c. The same where iip_request_planes() says so: top[k] delivers plane k of the answer. To be pulled in turn,
+ * *turn rows of Y (2, 4, 8 or 16), half as many of Cb and of Cr: what one plane is ahead of another is held, which is
+ * then no more than IIP_PLANES_HELD rows of the level. A strip is valid until the next call of any of the three. */
+#define IIP_PLANES_HELD 96
+iip_status iip_planes_build(iip_stage_t *top[IIP_PLANES], int64_t *turn, const iip_request *rq, const iip_info *info,
+                            iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e);
+/* RGB of 8 bits to planes of 4:2:0 by JFIF's formulas; a chroma sample is the mean of its pixels. */
+void iip_planes_of(const iip_raster *rgb, iip_raster *out);
 
 /* The stages, in order; each returns NULL with *e filled when the budget is out, and may return up when there is
  * nothing to do. Files have the function's name. */

@@ -4,6 +4,7 @@
  * held. */
 #include "raster/stage.h"
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 enum {
@@ -21,7 +22,6 @@ typedef struct filter filter;
 typedef struct {
     const filter *kind;
     double origin, step;
-    double sine, cosine; /* of a Lanczos window's angle from one pixel to the next */
     int64_t lo, hi;
     size_t most; /* bound of the taps of an output pixel */
 } axis;
@@ -61,23 +61,55 @@ static double lanczos_reach(double step)
     return 3 * fmax(step, 1);
 }
 
-static double lanczos_angle(double step)
+/* sinc(t) sinc(t / 3) for t = 0..3 as cubics: value and slope are right where they meet, between them it is to 1e-9. */
+enum { CUBICS = 128 }; /* in each unit of t */
+static struct {
+    double c[4];
+} cubic[3 * CUBICS];
+
+static void lanczos_at(int i, double *value, double *slope)
 {
-    return M_PI / 3 / fmax(step, 1);
+    double t = i / (double)CUBICS, s, u;
+
+    *value = i == 0;
+    *slope = 0;
+    if (i == 0 || i == 3 * CUBICS)
+        return;
+    s = i % CUBICS ? sin(M_PI * t) / (M_PI * t) : 0;
+    u = sin(M_PI / 3 * t) / (M_PI / 3 * t);
+    *value = s * u;
+    *slope = ((cos(M_PI * t) - s) * u + (cos(M_PI / 3 * t) - u) * s) / t / CUBICS;
 }
 
-/* sinc(3t) sinc(t), where sin(3t) = 3s - 4s^3; t grows evenly, so s is turned on instead of asked for each time. */
+static void fill_cubics(void)
+{
+    for (int i = 0; i < 3 * CUBICS; i++) {
+        double v0, v1, s0, s1, *c = cubic[i].c;
+
+        lanczos_at(i, &v0, &s0);
+        lanczos_at(i + 1, &v1, &s1);
+        c[0] = v0;
+        c[1] = s0;
+        c[2] = 3 * (v1 - v0) - 2 * s0 - s1;
+        c[3] = 2 * (v0 - v1) + s0 + s1;
+    }
+}
+
 static void lanczos_weigh(const axis *a, double d, size_t n, double *w)
 {
-    const double angle = lanczos_angle(a->step);
-    double s = sin(angle * d), c = cos(angle * d);
+    const double by = CUBICS / fmax(a->step, 1);
 
     for (size_t k = 0; k < n; k++, d++) {
-        double t = angle * d, next = s * a->cosine + c * a->sine;
+        double t = fabs(d) * by, f;
+        const double *c;
 
-        w[k] = fabs(t) < 1e-9 ? 1 : fabs(t) < M_PI ? s * s * (3 - 4 * s * s) / (3 * t * t) : 0;
-        c = c * a->cosine - s * a->sine;
-        s = next;
+        if (t >= 3 * CUBICS) {
+            w[k] = 0;
+            continue;
+        }
+        c = cubic[(int)t].c;
+        f = t - (int)t;
+        w[k] = c[0] + f * (c[1] + f * (c[2] + f * c[3]));
     }
 }
 
@@ -87,13 +119,14 @@ static const filter lanczos = {lanczos_weigh, lanczos_reach};
 
 static void axis_set(axis *a, double at, double len, int64_t have, int64_t size, int interpolate)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
     a->origin = at;
     a->step = len / (double)size;
     iip_cover(at, len, have, &a->lo, &a->hi);
     a->kind = a->step >= 2 ? &area : interpolate == IIP_INTERPOLATE_BILINEAR ? &triangle : &lanczos;
     a->most = (size_t)ceil(2 * a->kind->reach(a->step)) + 1;
-    a->sine = sin(lanczos_angle(a->step));
-    a->cosine = cos(lanczos_angle(a->step));
+    pthread_once(&once, fill_cubics);
 }
 
 /* Weights of output pixel i for the source pixels from *first on; their number. Taps that fall outside are given to the
@@ -203,6 +236,15 @@ typedef void store_fn(const float *in, void *out, size_t count);
             }                                                                                                          \
     }
 
+#define WIDEN(name, T)                                                                                                 \
+    IIP_HOT static void name(const void *in, float *restrict out, size_t count)                                        \
+    {                                                                                                                  \
+        const T *restrict s = in;                                                                                      \
+                                                                                                                       \
+        for (size_t i = 0; i < count; i++)                                                                             \
+            out[i] = s[i];                                                                                             \
+    }
+
 /* C is what the sum is made before it is a T: a conversion that processors have for vectors. */
 #define STORE_INT(name, T, C, TOP)                                                                                     \
     IIP_HOT static void name(const float *restrict in, void *restrict out, size_t count)                               \
@@ -225,6 +267,7 @@ WEIGH(weigh_u8, unsigned char)
 WEIGH(weigh_u16, uint16_t)
 WEIGH(weigh_u32, uint32_t)
 WEIGH(weigh_f32, float)
+WIDEN(widen_u8, unsigned char)
 STORE_INT(store_u8, unsigned char, int, 255.f)
 STORE_INT(store_u16, uint16_t, int, 65535.f)
 STORE_INT(store_u32, uint32_t, int64_t, 4294967295.)
@@ -289,11 +332,34 @@ typedef float lanes_at __attribute__((vector_size(LANES * sizeof(float)), may_al
 /* A sheet has SHEET lanes for each pixel of the window: one for each row if pixels have one band, else four. */
 enum { SHEET = 2 * LANES };
 
-/* A row's pixels into their lanes of the sheet. */
-IIP_HOT static void spread_grey(float *restrict sheet, const float *restrict row, size_t n)
+/* Four rows of four become four columns of four. */
+enum { TURN = 4 };
+static inline __attribute__((always_inline)) void turn(float *restrict to, size_t to_stride, const float *restrict from,
+                                                       size_t from_stride)
 {
-    for (size_t i = 0; i < n; i++)
-        sheet[i * SHEET] = row[i];
+#ifdef IIP_PLAIN_C
+    for (size_t y = 0; y < TURN; y++)
+        for (size_t x = 0; x < TURN; x++)
+            to[x * to_stride + y] = from[y * from_stride + x];
+#else
+    typedef float quad __attribute__((vector_size(TURN * sizeof(float)), aligned(sizeof(float)), may_alias));
+    const quad a = *(const quad *)from, b = *(const quad *)(from + from_stride);
+    const quad c = *(const quad *)(from + 2 * from_stride), d = *(const quad *)(from + 3 * from_stride);
+    const quad p = __builtin_shufflevector(a, b, 0, 4, 1, 5), q = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const quad r = __builtin_shufflevector(a, b, 2, 6, 3, 7), s = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+
+    *(quad *)to = __builtin_shufflevector(p, q, 0, 1, 4, 5);
+    *(quad *)(to + to_stride) = __builtin_shufflevector(p, q, 2, 3, 6, 7);
+    *(quad *)(to + 2 * to_stride) = __builtin_shufflevector(r, s, 0, 1, 4, 5);
+    *(quad *)(to + 3 * to_stride) = __builtin_shufflevector(r, s, 2, 3, 6, 7);
+#endif
+}
+
+/* Rows into their lanes of the sheet: TURN of one band, or one of pixels. */
+IIP_HOT static void spread_grey(float *restrict sheet, const float *restrict rows, size_t stride, size_t n)
+{
+    for (size_t i = 0; i < n; i += TURN)
+        turn(sheet + i * SHEET, SHEET, rows + i, stride);
 }
 
 IIP_HOT static void spread_pixels(float *restrict sheet, const float *restrict row, size_t n, size_t bands)
@@ -302,38 +368,43 @@ IIP_HOT static void spread_pixels(float *restrict sheet, const float *restrict r
         memcpy(sheet, row, 4 * sizeof *sheet);
 }
 
-/* All rows of a sheet; their answers are stride apart. */
-static inline __attribute__((always_inline)) void across(float *restrict out, size_t stride,
-                                                         const float *restrict sheet, const columns *col, size_t n,
-                                                         size_t bands, size_t lane)
+/* A pixel of all rows of the sheet. */
+static inline __attribute__((always_inline)) void across(const float *px, const float *w, size_t taps, lanes sum[2])
 {
-    const float *w = col->w;
+    lanes left = {0}, right = {0};
 
-    for (size_t i = 0; i < n; i++, out += bands) {
-        const float *px = sheet + (size_t)col->first[i] * SHEET;
-        lanes left = {0}, right = {0};
-
-        for (size_t k = 0; k < col->taps; k++, w++, px += SHEET) {
-            lanes_add(&left, *w, px);
-            lanes_add(&right, *w, px + LANES);
-        }
-        for (size_t r = 0; r < LANES / lane; r++) {
-            memcpy(out + r * stride, (const float *)&left + r * lane, lane * sizeof *out);
-            memcpy(out + (r + LANES / lane) * stride, (const float *)&right + r * lane, lane * sizeof *out);
-        }
+    for (size_t k = 0; k < taps; k++, w++, px += SHEET) {
+        lanes_add(&left, *w, px);
+        lanes_add(&right, *w, px + LANES);
     }
+    sum[0] = left;
+    sum[1] = right;
 }
 
+/* All rows of a sheet; their answers are stride apart, and up to TURN - 1 pixels longer than n. */
 IIP_HOT static void across_grey(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
                                 size_t n)
 {
-    across(out, stride, sheet, col, n, 1, 1);
+    lanes sum[TURN][2] = {0};
+
+    for (size_t i = 0; i < n; i += TURN) {
+        for (size_t k = 0; k < TURN && i + k < n; k++)
+            across(sheet + (size_t)col->first[i + k] * SHEET, col->w + (i + k) * col->taps, col->taps, sum[k]);
+        for (size_t r = 0; r < SHEET; r += TURN)
+            turn(out + r * stride + i, stride, (const float *)sum + r, SHEET);
+    }
 }
 
 IIP_HOT static void across_pixels(float *restrict out, size_t stride, const float *restrict sheet, const columns *col,
                                   size_t n, size_t bands)
 {
-    across(out, stride, sheet, col, n, bands, 4);
+    for (size_t i = 0; i < n; i++, out += bands) {
+        lanes sum[2];
+
+        across(sheet + (size_t)col->first[i] * SHEET, col->w + i * col->taps, col->taps, sum);
+        for (size_t r = 0; r < SHEET / 4; r++)
+            memcpy(out + r * stride, (const float *)sum + 4 * r, 4 * sizeof *out);
+    }
 }
 
 static iip_status columns_set(columns *col, const axis *x, int64_t n, iip_budget *b, apr_pool_t *p, iip_error *e)
@@ -375,10 +446,11 @@ typedef struct {
     iip_raster ring; /* source row y is in slot y % ring.h, columns x.lo to x.hi; weighed floats if there is alpha */
     int64_t have;    /* source rows seen */
     float *taps;     /* of one output row */
-    float *mixed;    /* one row, as wide as the source's window */
-    float *sheet;    /* sweep of them side by side */
-    float *line;     /* sweep rows as wide as the output */
-    int64_t sweep;   /* rows shrunk sideways at once: weights are loaded once for them */
+    float *mixed;    /* TURN rows as wide as the source's window, one of pixels */
+    size_t mixed_stride;
+    float *sheet;  /* sweep of them side by side */
+    float *line;   /* sweep rows as wide as the output */
+    int64_t sweep; /* rows shrunk sideways at once: weights are loaded once for them */
     size_t line_stride;
     iip_raster strip;
     int64_t done; /* output rows */
@@ -405,6 +477,8 @@ static iip_status resample_pull(resample_stage *s, int64_t until, iip_error *e)
 
             if (s->alpha)
                 s->kernel->weigh(row, slot, wide, (size_t)in.bands);
+            else if (s->ring.sample != in.sample)
+                widen_u8(row, slot, wide * (size_t)in.bands);
             else
                 memcpy(slot, row, wide * iip_pixel_size(&in));
         }
@@ -412,17 +486,17 @@ static iip_status resample_pull(resample_stage *s, int64_t until, iip_error *e)
     return IIP_OK;
 }
 
-/* Output row i into s->mixed. An area filter may have more taps than the ring has rows: it takes them ring by ring. */
-static iip_status resample_mix(resample_stage *s, int64_t i, iip_error *e)
+/* Output row i into out. An area filter may have more taps than the ring has rows: it takes them ring by ring. */
+static iip_status resample_mix(resample_stage *s, int64_t i, float *out, iip_error *e)
 {
     size_t count = (size_t)s->ring.w * (size_t)s->ring.bands, n, k = 0;
-    mix_fn *mix = s->alpha ? mix_f32 : s->kernel->mix;
+    mix_fn *mix = kernels[s->ring.sample].mix;
     const void *rows[RING];
     int64_t first;
     iip_status rv;
 
     n = axis_taps(&s->y, i, s->taps, &first);
-    memset(s->mixed, 0, count * sizeof *s->mixed);
+    memset(out, 0, count * sizeof *out);
     while (k < n) {
         size_t m = n - k < (size_t)s->ring.h ? n - k : (size_t)s->ring.h;
 
@@ -430,7 +504,7 @@ static iip_status resample_mix(resample_stage *s, int64_t i, iip_error *e)
             return rv;
         for (size_t j = 0; j < m; j++)
             rows[j] = s->ring.px + (size_t)((first + (int64_t)(k + j)) % s->ring.h) * s->ring.stride;
-        mix(s->mixed, rows, s->taps + k, m, count);
+        mix(out, rows, s->taps + k, m, count);
         k += m;
     }
     return IIP_OK;
@@ -452,12 +526,14 @@ static iip_status resample_next(iip_stage_t *base, int64_t max_rows, iip_raster 
     for (int64_t y = 0, n; y < out->h; y += n) {
         n = out->h - y < s->sweep ? out->h - y : s->sweep;
         for (int64_t r = 0; r < n; r++, s->done++) {
-            if ((rv = resample_mix(s, s->done, e)) != IIP_OK)
+            float *mixed = s->mixed + (bands == 1 ? (size_t)(r % TURN) * s->mixed_stride : 0);
+
+            if ((rv = resample_mix(s, s->done, mixed, e)) != IIP_OK)
                 return rv;
-            if (bands == 1)
-                spread_grey(s->sheet + r, s->mixed, (size_t)s->ring.w);
-            else
-                spread_pixels(s->sheet + 4 * r, s->mixed, (size_t)s->ring.w, bands);
+            if (bands > 1)
+                spread_pixels(s->sheet + 4 * r, mixed, (size_t)s->ring.w, bands);
+            else if (r % TURN == TURN - 1 || r + 1 == n)
+                spread_grey(s->sheet + r - r % TURN, s->mixed, s->mixed_stride, (size_t)s->ring.w);
         }
         if (bands == 1)
             across_grey(s->line, s->line_stride, s->sheet, &s->col, w);
@@ -501,17 +577,18 @@ iip_stage_t *iip_stage_resample(iip_stage_t *up, const iip_window *win, int64_t 
     axis_set(&s->y, win->y, win->h, up->shape.h, h, interpolate);
     s->ring = (iip_raster){.w = s->x.hi - s->x.lo, .bands = up->shape.bands, .sample = up->shape.sample};
     s->ring.h = s->y.most < RING ? (int64_t)s->y.most : RING;
-    if (alpha)
+    if (alpha || (up->shape.sample == IIP_U8 && s->y.kind != &area)) /* rows of the ring are mixed again and again */
         s->ring.sample = IIP_F32;
     s->sweep = bands == 1 ? SHEET : SHEET / 4;
+    s->mixed_stride = (size_t)s->ring.w * bands + 4;
     s->line_stride = (size_t)w * bands + 4; /* four lanes are written at the last pixel */
     s->strip = s->base.shape;
     s->strip.h = h < STRIP ? h : STRIP;
     if (columns_set(&s->col, &s->x, w, b, p, e) != IIP_OK || iip_stage_rows(&s->ring, b, p, e) != IIP_OK ||
         iip_stage_rows(&s->strip, b, p, e) != IIP_OK ||
         !(s->taps = iip_budget_alloc(b, s->y.most * sizeof(float), p, e)) ||
-        !(s->mixed = floats(((size_t)s->ring.w + s->col.taps) * bands + 4, b, p, e)) ||
-        !(s->sheet = floats(((size_t)s->ring.w + s->col.taps) * SHEET, b, p, e)) ||
+        !(s->mixed = floats(s->mixed_stride * (bands == 1 ? TURN : 1), b, p, e)) ||
+        !(s->sheet = floats(((size_t)s->ring.w + s->col.taps + TURN) * SHEET, b, p, e)) ||
         !(s->line = floats(s->line_stride * (size_t)s->sweep, b, p, e)))
         return NULL;
     return &s->base;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Cells: any rectangle of a turned picture, cached or straight, against a picture made pixel by pixel from the EXIF
- * table. */
+ * table. Longer than other files: one decoder serves all of it. */
 #include "cache/cells.h"
 #include <apr_general.h>
 #include <apr_strings.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,8 +54,8 @@ static void seen_at(int orientation, int64_t w, int64_t h, int64_t sx, int64_t s
 /* --- a decoder of such pictures
  * --------------------------------------------------------------------------------------- */
 
-static iip_info shape; /* stored geometry of what it decodes */
-static int opened, closed, reads, fail_at, slow_ms;
+static iip_info shape;                                          /* stored geometry of what it decodes */
+static int opened, closed, reads, fail_at, slow_ms, other_cell; /* other_cell: column of cells that are no planes */
 static int64_t decoded;
 static const char *touch; /* a file to change during a read */
 static int outside;       /* reads that cross a cell's edge */
@@ -119,8 +120,40 @@ static iip_status read_one(iip_reader_t *r, int level, iip_rect want, int layers
     return IIP_OK;
 }
 
-static const iip_decoder decoder = {
-    .abi = IIP_CODEC_ABI, .name = "cells", .sniff = sniff, .open = open_one, .info = info_one, .read = read_one};
+/* Sample (x, y) of plane k. */
+static unsigned char plane_byte(int k, int64_t x, int64_t y)
+{
+    return stored_byte(7 + k, x, y, 0);
+}
+
+static iip_status planes_one(iip_reader_t *r, int level, iip_rect want, int layers, iip_raster *out, iip_error *e)
+{
+    const iip_level *l = &shape.level[level];
+
+    if (want.x / l->tile_w == other_cell)
+        return IIP_E_FEATURE;
+    __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED);
+    if (want.x % 2 || want.y % 2 || want.x / l->tile_w != (want.x + want.w - 1) / l->tile_w ||
+        want.y / l->tile_h != (want.y + want.h - 1) / l->tile_h || want.x + want.w > l->w || want.y + want.h > l->h)
+        outside++;
+    for (int k = 0; k < 3; k++) {
+        if (out[k].w != (k ? (want.w + 1) / 2 : want.w) || out[k].h != (k ? (want.h + 1) / 2 : want.h))
+            outside++;
+        for (int64_t y = 0; y < out[k].h; y++)
+            for (int64_t x = 0; x < out[k].w; x++)
+                out[k].px[(size_t)y * out[k].stride + (size_t)x] =
+                    plane_byte(k, x + (k ? want.x / 2 : want.x), y + (k ? want.y / 2 : want.y));
+    }
+    return IIP_OK;
+}
+
+static const iip_decoder decoder = {.abi = IIP_CODEC_ABI,
+                                    .name = "cells",
+                                    .sniff = sniff,
+                                    .open = open_one,
+                                    .info = info_one,
+                                    .read = read_one,
+                                    .planes = planes_one};
 
 /* --- fixture
  * ---------------------------------------------------------------------------------------------------------- */
@@ -158,6 +191,7 @@ static int begin(void **state)
     opened = closed = reads = fail_at = slow_ms = outside = 0;
     decoded = 0;
     touch = NULL;
+    other_cell = -1;
     return 0;
 }
 
@@ -353,6 +387,78 @@ static void test_any_rectangle(void **state)
                 if (cache)
                     iip_cache_clear(cache);
             }
+}
+
+/* Sample (x, y) of plane k of a cell that is read as RGB: JFIF's formulas, chroma the mean of its pixels. */
+static double other_byte(int k, int64_t x, int64_t y)
+{
+    static const double by[][3] = {{0.299, 0.587, 0.114}, {-0.168736, -0.331264, 0.5}, {0.5, -0.418688, -0.081312}};
+    const int64_t n = k ? 2 : 1, right = shape.level[0].w, bottom = shape.level[0].h;
+    double sum = 0;
+    int of = 0;
+
+    for (int64_t i = 0; i < n * n; i++)
+        if (n * x + i % n < right && n * y + i / n < bottom) {
+            of++;
+            for (size_t c = 0; c < 3; c++)
+                sum += by[k][c] * stored_byte(0, n * x + i % n, n * y + i / n, c);
+        }
+    return sum / of + (k ? 128 : 0);
+}
+
+/* Planes by cells, kept apart from pixels of the same cells; a cell that is stored otherwise is made of its pixels. */
+static void test_planes(void **state)
+{
+    unsigned seed = 3;
+
+    for (int how = 0; how < 4; how++) {
+        iip_cache_t *cache = how % 2 ? iip_cache_create("cell", 1 << 20, pool) : NULL;
+        iip_readers_t *readers = iip_readers_create(4, pool);
+        session s;
+        iip_error e;
+
+        shape = (iip_info){.levels = 1, .level = {{51, 37, 16, 12}}, .bands = 3, .sample = IIP_U8, .pages = 1};
+        open_session(&s, cache, readers, 1);
+        other_cell = how / 2 ? 1 : -1;
+        if (how == 1)
+            assert_int_equal(fetch(&s, 0, upright_level(&s, 0), 0, &e), IIP_OK);
+        s.cells.planes = 1;
+        for (int n = 0; n < 40; n++) {
+            iip_rect want = {rand_r(&seed) % 26 * 2, rand_r(&seed) % 19 * 2, 0, 0};
+            unsigned char px[3][51 * 37];
+            iip_raster out[3];
+
+            want = n ? want : (iip_rect){0, 0, 51, 37};
+            want.w = 2 + rand_r(&seed) % 26 * 2;
+            want.h = 2 + rand_r(&seed) % 19 * 2;
+            want.w = n && want.w < 51 - want.x ? want.w : 51 - want.x;
+            want.h = n && want.h < 37 - want.y ? want.h : 37 - want.y;
+            for (int k = 0; k < 3; k++)
+                out[k] =
+                    (iip_raster){k ? (want.w + 1) / 2 : want.w, k ? (want.h + 1) / 2 : want.h, 1, IIP_U8, 51, px[k]};
+            assert_int_equal(iip_cells_fetch(&s.cells, 0, want, out, &e), IIP_OK);
+            assert_int_equal(s.budget.used, 0);
+            for (int k = 0; k < 3; k++)
+                for (int64_t i = 0; i < out[k].w * out[k].h; i++) {
+                    const int64_t at_x = i % out[k].w, at_y = i / out[k].w;
+                    const int64_t x = at_x + (k ? want.x / 2 : want.x), y = at_y + (k ? want.y / 2 : want.y);
+                    const unsigned char got = px[k][at_y * 51 + at_x];
+
+                    if ((k ? 2 * x : x) / 16 != other_cell)
+                        assert_int_equal(got, plane_byte(k, x, y));
+                    else
+                        assert_true(fabs(got - other_byte(k, x, y)) <= 0.52);
+                }
+        }
+        if (cache)
+            assert_int_equal(reads, how == 1 ? 32 : 16); /* each cell once, of each kind */
+        reads = 0;
+        iip_cells_done(&s.cells, 1);
+        iip_readers_clear(readers);
+        if (cache)
+            iip_cache_clear(cache);
+    }
+    other_cell = -1;
 }
 
 static void some_picture(void)
@@ -572,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_turn_back),
         cmocka_unit_test(test_turn_copy),
         cmocka_unit_test_setup_teardown(test_any_rectangle, begin, all_closed),
+        cmocka_unit_test_setup_teardown(test_planes, begin, all_closed),
         cmocka_unit_test_setup_teardown(test_keys, begin, all_closed),
         cmocka_unit_test_setup_teardown(test_failure, begin, all_closed),
         cmocka_unit_test_setup_teardown(test_changed_meanwhile, begin, all_closed),

@@ -38,6 +38,67 @@ static int frame_of(bytes b)
     return 0;
 }
 
+/* A picture of blocks of two by two equal pixels: its chroma is what it is, whoever halves it. So planes, made by
+ * JFIF's formulas as libjpeg rounds them, become the very file that rows do. */
+static void planes_written(void **state)
+{
+    static const int sizes[][2] = {{301, 203}, {16, 16}, {17, 15}, {1, 1}, {8, 33}, {2, 40}, {40, 2}, {333, 16}};
+    const iip_encoder *enc = iip_encoder_by_ext("jpg");
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int w = sizes[i][0], h = sizes[i][1], cw = (w + 1) / 2, ch = (h + 1) / 2;
+        collector c[2] = {{{collect}, {0}, 0, -1}, {{collect}, {0}, 0, -1}};
+        unsigned char *px = malloc((size_t)(w * h * 3)),
+                      *plane[3] = {malloc((size_t)(w * h)), malloc((size_t)(cw * ch)), malloc((size_t)(cw * ch))};
+        iip_raster shape = {w, h, 3, IIP_U8, (size_t)w * 3, px};
+        apr_pool_t *p;
+        iip_error e;
+
+        for (int n = 0; n < w * h; n++) {
+            const int x = n % w / 2, y = n / w / 2;
+            const int r = sample_at(x, y, 0), g = sample_at(x, y, 1), b = sample_at(x, y, 2);
+
+            px[3 * n] = (unsigned char)r;
+            px[3 * n + 1] = (unsigned char)g;
+            px[3 * n + 2] = (unsigned char)b;
+            plane[0][n] = (unsigned char)((19595 * r + 38470 * g + 7471 * b + 32768) >> 16);
+            plane[1][y * cw + x] = (unsigned char)((-11059 * r - 21709 * g + 32768 * b + (128 << 16) + 32767) >> 16);
+            plane[2][y * cw + x] = (unsigned char)((32768 * r - 27439 * g - 5329 * b + (128 << 16) + 32767) >> 16);
+        }
+        for (int how = 0; how < 2; how++) {
+            iip_enc_opts o = {.quality = 85, .planes = how};
+            int done[3] = {0};
+            iip_writer_t *wr;
+
+            apr_pool_create(&p, pool);
+            assert_int_equal(enc->begin(&wr, &shape, &o, &c[how].k, p, &e), IIP_OK);
+            if (!how)
+                assert_int_equal(enc->rows(wr, &shape, &e), IIP_OK);
+            for (int y = 0; how && y < h; y += 4)
+                for (int k = 0; k < 3; k++) {
+                    const int all = k ? ch : h, until = k ? y / 2 + 2 : y + 4, to = until < all ? until : all;
+
+                    while (done[k] < to) {
+                        const int n = (int)i % 2 ? 1 : to - done[k], wide = k ? cw : w;
+                        iip_raster strip = {wide, n, 1, IIP_U8, (size_t)wide, plane[k] + done[k] * wide};
+
+                        assert_int_equal(enc->plane(wr, k, &strip, &e), IIP_OK);
+                        done[k] += n;
+                    }
+                }
+            assert_int_equal(enc->end(wr, &e), IIP_OK);
+            apr_pool_destroy(p);
+        }
+        assert_int_equal(c[0].out.n, c[1].out.n);
+        assert_memory_equal(c[0].out.p, c[1].out.p, c[0].out.n);
+        free(c[0].out.p);
+        free(c[1].out.p);
+        for (int k = 0; k < 3; k++)
+            free(plane[k]);
+        free(px);
+    }
+}
+
 /* The same pixels as of libjpeg asked plainly for this quality and sampling. */
 static void written(void **state)
 {
@@ -182,10 +243,8 @@ static void shapes_refused(void **state)
 static int group(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(written),
-        cmocka_unit_test(metadata_written),
-        cmocka_unit_test(sink_fails),
-        cmocka_unit_test(shapes_refused),
+        cmocka_unit_test(written),    cmocka_unit_test(planes_written), cmocka_unit_test(metadata_written),
+        cmocka_unit_test(sink_fails), cmocka_unit_test(shapes_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

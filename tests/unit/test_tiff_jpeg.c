@@ -92,6 +92,109 @@ static void test_jpeg_wrong_tag(void **state)
     free(b.p);
 }
 
+/* --- planes ---------------------------------------------------------------------------------------------------------
+ */
+
+/* want of the picture as planes, one behind the other: Y, Cb, Cr. */
+static iip_status read_planes(reading *k, iip_rect want, unsigned char *px)
+{
+    const int64_t cw = (want.w + 1) / 2, ch = (want.h + 1) / 2;
+    iip_raster out[3] = {{want.w, want.h, 1, IIP_U8, (size_t)want.w, px},
+                         {cw, ch, 1, IIP_U8, (size_t)cw, px + want.w * want.h},
+                         {cw, ch, 1, IIP_U8, (size_t)cw, px + want.w * want.h + cw * ch}};
+
+    return iip_decoder_tiff.planes(k->r, 0, want, -1, out, &k->e);
+}
+
+/* Against the clumps that libtiff makes of the same tiles where it does not convert them. */
+static void test_planes(void **state)
+{
+    static const iip_rect wants[] = {{0, 0, 200, 130}, {0, 0, 64, 64},    {64, 64, 64, 64}, {0, 0, 64, 30},
+                                     {64, 18, 64, 22}, {66, 2, 50, 61},   {130, 66, 1, 1},  {192, 128, 8, 2},
+                                     {198, 0, 2, 130}, {20, 40, 150, 80}, {0, 96, 128, 33}};
+    static const int tiles[][2] = {{64, 64}, {48, 32}, {128, 16}};
+    unsigned char *px = malloc(200 * 130 * 2);
+
+    for (int i = 0; i < 3; i++) {
+        const int tw = tiles[i][0], th = tiles[i][1];
+        unsigned char *clumps = malloc((size_t)(tw * th * 2));
+        plan p = jpegs[1];
+        bytes b;
+        reading k;
+        TIFF *t;
+
+        p.tile_w = tw;
+        p.tile_h = th;
+        p.compression = COMPRESSION_JPEG;
+        b = written(&p, 1);
+        assert_non_null(t = bytes_tiff(&b, "r"));
+        assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+        assert_true(k.info.ycc);
+        for (size_t n = 0; n < sizeof wants / sizeof *wants; n++) {
+            const iip_rect want = wants[n];
+            const int64_t cw = (want.w + 1) / 2, ch = (want.h + 1) / 2;
+            uint32_t last = UINT32_MAX;
+
+            assert_int_equal(read_planes(&k, want, px), IIP_OK);
+            for (int64_t y = want.y; y < want.y + want.h; y++)
+                for (int64_t x = want.x; x < want.x + want.w; x++) {
+                    const uint32_t tile = TIFFComputeTile(t, (uint32_t)x, (uint32_t)y, 0, 0);
+                    const unsigned char *clump = clumps + (y % th / 2 * (tw / 2) + x % tw / 2) * 6;
+                    const int64_t c = (y - want.y) / 2 * cw + (x - want.x) / 2;
+
+                    if (tile != last)
+                        assert_int_equal(TIFFReadEncodedTile(t, tile, clumps, tw * th * 3 / 2), tw * th * 3 / 2);
+                    last = tile;
+                    assert_int_equal(px[(y - want.y) * want.w + x - want.x], clump[y % 2 * 2 + x % 2]);
+                    assert_int_equal(px[want.w * want.h + c], clump[4]);
+                    assert_int_equal(px[want.w * want.h + cw * ch + c], clump[5]);
+                }
+        }
+        TIFFClose(t);
+        stop(&k);
+        free(b.p);
+        free(clumps);
+    }
+    free(px);
+}
+
+/* What is not YCbCr 4:2:0 in tiles does not say so; a tile that is another than its tag says is for read(). */
+static void test_planes_refused(void **state)
+{
+    unsigned char *px = malloc(200 * 130 * 3);
+    plan p = jpegs[2];
+    bytes b;
+    reading k;
+    int found = 0;
+
+    for (size_t i = 0; i < sizeof jpegs / sizeof *jpegs; i++) {
+        plan other = jpegs[i];
+
+        other.compression = COMPRESSION_JPEG;
+        b = written(&other, 1);
+        assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+        assert_int_equal(k.info.ycc, i == 1);
+        stop(&k);
+        free(b.p);
+    }
+    p.compression = COMPRESSION_JPEG;
+    p.mode = "wl";
+    b = written(&p, 1);
+    for (size_t i = 8; i + 12 <= b.n; i++)
+        if (!memcmp(b.p + i, "\x12\x02\x03\0\x02\0\0\0\x01\0\x01\0", 12)) {
+            b.p[i + 8] = b.p[i + 10] = 2;
+            found++;
+        }
+    assert_int_equal(found, 1);
+    assert_int_equal(start(&k, b.p, b.n, 0), IIP_OK);
+    assert_true(k.info.ycc);
+    assert_int_equal(read_planes(&k, (iip_rect){0, 0, 64, 64}, px), IIP_E_FEATURE);
+    assert_int_equal(read_rect(&k, 0, (iip_rect){0, 0, 64, 64}, px, 64 * 3), IIP_OK);
+    stop(&k);
+    free(b.p);
+    free(px);
+}
+
 /* --- stored tiles as files ---------------------------------------------------------------------------------------- */
 
 static void plain_jpeg(const unsigned char *p, size_t n, int w, int h, int samples, unsigned char *out)
@@ -467,9 +570,11 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag),   cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_raw_refused), cmocka_unit_test(test_threads),          cmocka_unit_test(test_own_tables),
+        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_jpeg_wrong_tag),
+        cmocka_unit_test(test_raw),         cmocka_unit_test(test_raw_refused),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_own_tables),
         cmocka_unit_test(test_cut_damaged), cmocka_unit_test(test_cut_coefficients),
+        cmocka_unit_test(test_planes),      cmocka_unit_test(test_planes_refused),
     };
 
     apr_initialize();
