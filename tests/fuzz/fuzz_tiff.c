@@ -22,6 +22,32 @@ static unsigned sum(const unsigned char *p, size_t n)
     return s;
 }
 
+/* A cell as planes, and its lower right quarter: the second comes to where only a part is wanted. */
+static iip_status planes_read(iip_reader_t *r, int level, iip_rect c)
+{
+    const iip_rect part = {c.x + c.w / 4 * 2, c.y + c.h / 4 * 2, c.w - c.w / 4 * 2, c.h - c.h / 4 * 2};
+    iip_status rv = IIP_OK;
+    iip_error e;
+
+    for (int i = 0; i < 2 && rv == IIP_OK; i++) {
+        const iip_rect want = i ? part : c;
+        iip_raster out[IIP_PLANES];
+
+        for (int k = 0; k < IIP_PLANES; k++) {
+            const iip_rect at = iip_plane_rect(want, k);
+
+            out[k] = (iip_raster){at.w, at.h, 1, IIP_U8, (size_t)at.w, malloc((size_t)at.w * (size_t)at.h)};
+        }
+        rv = out[0].px && out[1].px && out[2].px ? iip_decoder_tiff.planes(r, level, want, -1, out, &e) : IIP_E_MEMORY;
+        for (int k = 0; k < IIP_PLANES; k++) {
+            if (rv == IIP_OK && sum(out[k].px, (size_t)out[k].w * (size_t)out[k].h) == 1)
+                ready++;
+            free(out[k].px);
+        }
+    }
+    return rv;
+}
+
 static iip_status level_read(iip_reader_t *r, const iip_info *info, int level)
 {
     const iip_level *l = &info->level[level];
@@ -54,7 +80,9 @@ static iip_status level_read(iip_reader_t *r, const iip_info *info, int level)
             c.w, c.h, info->bands, info->sample, (size_t)c.w * pixel, malloc((size_t)c.w * (size_t)c.h * pixel)};
         if (!out.px)
             return IIP_E_MEMORY;
-        rv = iip_decoder_tiff.read(r, level, c, -1, &out, &e);
+        rv = info->ycc && (c.h == l->tile_h || c.y + c.h == l->h) ? planes_read(r, level, c) : IIP_OK;
+        if (rv == IIP_OK || rv == IIP_E_FEATURE)
+            rv = iip_decoder_tiff.read(r, level, c, -1, &out, &e);
         if (rv == IIP_OK && sum(out.px, (size_t)c.w * (size_t)c.h * pixel) == 1)
             ready++;
         free(out.px);
