@@ -258,19 +258,3 @@ def test_killed_child(serve):
     assert s.get(tile(1)).status == 200
     f = settled(s, 6)
     assert f["cache_misses"]["output"] == 6
-
-
-def test_stampede_is_made_once(serve):
-    """200 clients ask for one cold tile at the same time: each child makes it once, all others wait for that one or find it."""
-    s = serve(CONF, fresh=True, children=2, threads=128)
-    if s.single:
-        pytest.skip("one process")
-    conns = [s.connect() for _ in range(200)]
-    for c in conns:
-        c.send("GET", "/i/big.tif/full/900,/7/default.png", keep=True)
-    got = {hash((r.status, r.body)) for r in (c.receive() for c in conns)}
-    [c.close() for c in conns]
-    f = settled(s, 200)
-    assert len(got) == 1 and f["answers"]["ok"] == 200
-    assert 1 <= f["pictures"]["miss"] == f["stage_seconds"]["iiif"]["encode"]["count"] <= f["children"] == 2
-    assert f["pictures"]["wait"] + f["pictures"]["hit"] + f["pictures"]["miss"] == 200
