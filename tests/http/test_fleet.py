@@ -114,6 +114,10 @@ def test_machine_lost(fleet):
     want = [alike(front.get(tile(n))) for n in range(9)]
     os.killpg(fleet.nodes[1].proc.pid, signal.SIGKILL)
     fleet.nodes[1].proc.wait()
+    with pytest.raises(ConnectionRefusedError):  # once the last child has let go of the socket
+        while True:
+            fleet.nodes[1].connect().close()
+            time.sleep(0.05)
     got = httpd.parallel(4, lambda n: alike(front.get(tile(n % 9))), range(60))
     assert got == [want[n % 9] for n in range(60)]
 
