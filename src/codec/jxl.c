@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JPEG XL reader over libjxl: 1 to 16 bits and floats, grey, colour, alpha; of an animation the first frame. Decoded as
- * a whole; the reader keeps the picture.
+ * JPEG XL reader over libjxl: 1 to 16 bits and floats, grey, colour, inks, alpha; of an animation the first frame.
+ * Decoded as a whole; the reader keeps the picture.
  *
  * The header is read out of the first bytes of the file, more of them if it does not end there. Boxes (ISO/IEC 18181-2)
  * are walked here, a few bytes each, since libjxl wants to be fed all that lies between them. What libjxl holds while
@@ -29,6 +29,7 @@ struct iip_reader {
     JxlBasicInfo basic;
     JxlColorEncoding prefer; /* where libjxl has a choice */
     int choose;
+    int black; /* which of the extra channels that ink is; -1: there is none */
     const void *icc;
     size_t icc_len;
     place exif, xmp;
@@ -223,15 +224,15 @@ static iip_status take_colours(iip_reader_t *r, iip_error *e)
     return get_profile(r, JXL_COLOR_PROFILE_TARGET_DATA, &r->icc, &r->icc_len, e);
 }
 
-/* Black ink is a channel besides; without it such a picture would be another one. */
-static int has_black(const iip_reader_t *r)
+/* Black ink is a channel besides; the other inks are the colours. */
+static int find_black(const iip_reader_t *r)
 {
     JxlExtraChannelInfo c;
 
     for (uint32_t i = 0; i < r->basic.num_extra_channels; i++)
         if (JxlDecoderGetExtraChannelInfo(r->dec, i, &c) == JXL_DEC_SUCCESS && c.type == JXL_CHANNEL_BLACK)
-            return 1;
-    return 0;
+            return (int)i;
+    return -1;
 }
 
 /* *whole 0: more bytes are needed. */
@@ -243,8 +244,9 @@ static iip_status try_header(iip_reader_t *r, const void *data, size_t n, int *w
     for (;;)
         switch (JxlDecoderProcessInput(r->dec)) {
         case JXL_DEC_BASIC_INFO:
-            if (JxlDecoderGetBasicInfo(r->dec, &r->basic) != JXL_DEC_SUCCESS || has_black(r))
-                return iip_fail(e, IIP_E_FORMAT, 0, "JPEG XL: a picture of CMYK");
+            if (JxlDecoderGetBasicInfo(r->dec, &r->basic) != JXL_DEC_SUCCESS)
+                return iip_fail(e, IIP_E_FORMAT, 0, "JPEG XL: its header is wrong");
+            r->black = find_black(r);
             break;
         case JXL_DEC_COLOR_ENCODING:
             *whole = 1;
@@ -290,7 +292,10 @@ static iip_status check(iip_reader_t *r, iip_error *e)
         return iip_fail(e, IIP_E_FORMAT, 0, "JPEG XL: a picture of %" PRId64 " x %" PRId64, w, h);
     if (b->num_color_channels != 1 && b->num_color_channels != 3)
         return iip_fail(e, IIP_E_FORMAT, 0, "JPEG XL: %u colours", b->num_color_channels);
-    r->all = (iip_raster){.w = w, .h = h, .bands = (int)b->num_color_channels + (b->alpha_bits > 0)};
+    if (r->black >= 0 && (b->num_color_channels != 3 || b->exponent_bits_per_sample || b->bits_per_sample > 16))
+        return iip_fail(e, IIP_E_FORMAT, 0, "JPEG XL: inks of %u colours, %u bits", b->num_color_channels,
+                        b->bits_per_sample);
+    r->all = (iip_raster){.w = w, .h = h, .bands = (int)b->num_color_channels + (r->black >= 0) + (b->alpha_bits > 0)};
     r->all.sample = b->exponent_bits_per_sample || b->bits_per_sample > 16 ? IIP_F32
                     : b->bits_per_sample > 8                               ? IIP_U16
                                                                            : IIP_U8;
@@ -336,7 +341,7 @@ static iip_status jxl_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
     out->bands = r->all.bands;
     out->bits = (int)r->basic.bits_per_sample;
     out->sample = r->all.sample;
-    out->space = r->basic.num_color_channels == 1 ? IIP_GREY : IIP_RGB;
+    out->space = r->black >= 0 ? IIP_CMYK : r->basic.num_color_channels == 1 ? IIP_GREY : IIP_RGB;
     out->alpha = r->basic.alpha_bits > 0;
     out->orientation = r->basic.orientation >= 1 && r->basic.orientation <= 8 ? (int)r->basic.orientation : 1;
     /* the file, the picture, and libjxl's: floats, of each channel twice (measured: 27 bytes a pixel in all without
@@ -363,16 +368,42 @@ static iip_status jxl_info(iip_reader_t *r, iip_info *out, apr_pool_t *p, iip_er
 
 /* --- pixels ------------------------------------------------------------------------------------------------------- */
 
-static iip_status decode_file(iip_reader_t *r, const void *data, iip_error *e)
+/* Pixels lie side by side without black, which has a plane of its own. Both say how much light is left. */
+#define INKS(T, TOP)                                                                                                   \
+    for (size_t i = n; i-- > 0;) {                                                                                     \
+        const T *from = (const T *)(void *)px + i * (size_t)(bands - 1);                                               \
+        T *to = (T *)(void *)px + i * (size_t)bands, alpha = from[bands - 2];                                          \
+                                                                                                                       \
+        for (int b = 2; b >= 0; b--)                                                                                   \
+            to[b] = (T)((TOP)-from[b]);                                                                                \
+        to[3] = (T)((TOP) - ((const T *)black)[i]);                                                                    \
+        if (bands == 5)                                                                                                \
+            to[4] = alpha;                                                                                             \
+    }
+static void to_inks(const iip_raster *all, unsigned char *px, const void *black)
+{
+    const size_t n = (size_t)(all->w * all->h);
+    const int bands = all->bands;
+
+    if (all->sample == IIP_U8)
+        INKS(uint8_t, 255)
+    else
+        INKS(uint16_t, 65535)
+}
+
+static iip_status decode_file(iip_reader_t *r, const void *data, apr_pool_t *tmp, iip_error *e)
 {
     static const JxlDataType types[] = {
         [IIP_U8] = JXL_TYPE_UINT8, [IIP_U16] = JXL_TYPE_UINT16, [IIP_F32] = JXL_TYPE_FLOAT};
-    const JxlPixelFormat format = {(uint32_t)r->all.bands, types[r->all.sample], JXL_NATIVE_ENDIAN, 0};
-    const size_t size = r->all.stride * (size_t)r->all.h;
-    unsigned char *px = iip_codec_alloc(size, r->pool, e);
+    const JxlPixelFormat format = {(uint32_t)(r->all.bands - (r->black >= 0)), types[r->all.sample], JXL_NATIVE_ENDIAN,
+                                   0};
+    const size_t plane = (size_t)(r->all.w * r->all.h) * iip_sample_size(r->all.sample);
+    const size_t size = plane * format.num_channels;
+    unsigned char *px = iip_codec_alloc(plane * (size_t)r->all.bands, r->pool, e);
+    void *black = px && r->black >= 0 ? iip_codec_alloc(plane, tmp, e) : px;
     size_t wanted;
 
-    if (!px || start(r, JXL_DEC_COLOR_ENCODING | JXL_DEC_FULL_IMAGE, data, (size_t)r->s->id.size, e) != IIP_OK)
+    if (!black || start(r, JXL_DEC_COLOR_ENCODING | JXL_DEC_FULL_IMAGE, data, (size_t)r->s->id.size, e) != IIP_OK)
         return e->status;
     for (;;)
         switch (JxlDecoderProcessInput(r->dec)) {
@@ -384,8 +415,15 @@ static iip_status decode_file(iip_reader_t *r, const void *data, iip_error *e)
             if (JxlDecoderImageOutBufferSize(r->dec, &format, &wanted) != JXL_DEC_SUCCESS || wanted != size ||
                 JxlDecoderSetImageOutBuffer(r->dec, &format, px, size) != JXL_DEC_SUCCESS)
                 return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG XL: the picture is not what its header says");
+            if (r->black >= 0 &&
+                (JxlDecoderExtraChannelBufferSize(r->dec, &format, &wanted, (uint32_t)r->black) != JXL_DEC_SUCCESS ||
+                 wanted != plane ||
+                 JxlDecoderSetExtraChannelBuffer(r->dec, &format, black, plane, (uint32_t)r->black) != JXL_DEC_SUCCESS))
+                return iip_fail(e, IIP_E_CORRUPT, 0, "JPEG XL: its black is not what its header says");
             break;
         case JXL_DEC_FULL_IMAGE:
+            if (r->black >= 0)
+                to_inks(&r->all, px, black);
             r->all.px = px;
             return IIP_OK;
         case JXL_DEC_NEED_MORE_INPUT:
@@ -406,7 +444,7 @@ static iip_status jxl_read(iip_reader_t *r, int level, iip_rect want, int layers
 
         apr_pool_create(&tmp, r->pool);
         data = iip_codec_fetch(r->s, 0, (size_t)r->s->id.size, tmp, e);
-        rv = data ? decode_file(r, data, e) : e->status;
+        rv = data ? decode_file(r, data, tmp, e) : e->status;
         JxlDecoderReset(r->dec); /* what it holds is no longer needed */
         apr_pool_destroy(tmp);
         if (rv != IIP_OK)

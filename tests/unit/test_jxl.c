@@ -277,6 +277,123 @@ static void colours(void **state)
     free(ref.px);
 }
 
+#ifdef IIP_HAVE_LCMS2
+#include <lcms2.h>
+
+static cmsInt32Number dark(const cmsUInt16Number in[], cmsUInt16Number out[], void *arg)
+{
+    out[0] = (cmsUInt16Number)((65535 - in[3]) * (196605u - in[0] - in[1] - in[2]) / 196605);
+    out[1] = (cmsUInt16Number)(32896 + (in[1] - in[0]) / 4);
+    out[2] = (cmsUInt16Number)(32896 + (in[2] - in[1]) / 4);
+    return 1;
+}
+
+/* A table of inks: any will do. */
+static void make_inks_profile(void)
+{
+    cmsHPROFILE h = cmsCreateProfilePlaceholder(NULL);
+    cmsPipeline *lut = cmsPipelineAlloc(NULL, 4, 3);
+    cmsStage *table = cmsStageAllocCLut16bit(NULL, 3, 4, 3, NULL);
+    cmsUInt32Number n = 0;
+    void *mem;
+
+    cmsSetProfileVersion(h, 2.4);
+    cmsSetDeviceClass(h, cmsSigOutputClass);
+    cmsSetColorSpace(h, cmsSigCmykData);
+    cmsSetPCS(h, cmsSigLabData);
+    assert_true(cmsStageSampleCLut16bit(table, dark, NULL, 0));
+    assert_true(cmsPipelineInsertStage(lut, cmsAT_END, table));
+    assert_true(cmsWriteTag(h, cmsSigAToB0Tag, lut) && cmsSaveProfileToMem(h, NULL, &n));
+    mem = malloc(n);
+    assert_true(cmsSaveProfileToMem(h, mem, &n));
+    icc = mem;
+    icc_len = n;
+    cmsPipelineFree(lut);
+    cmsCloseProfile(h);
+}
+
+/* C, M, Y, K and, if there are five bands, alpha; the file has how much light they leave. */
+static bytes make_inks(const iip_raster *in)
+{
+    const int deep = in->sample == IIP_U16, alpha = in->bands == 5;
+    const size_t n = (size_t)(in->w * in->h);
+    const JxlPixelFormat format = {3u + (unsigned)alpha, deep ? JXL_TYPE_UINT16 : JXL_TYPE_UINT8, JXL_NATIVE_ENDIAN, 0};
+    JxlEncoder *enc = JxlEncoderCreate(NULL);
+    JxlEncoderFrameSettings *set = JxlEncoderFrameSettingsCreate(enc, NULL);
+    unsigned char *colours = malloc(n * 8), *black = malloc(n * 2);
+    JxlExtraChannelInfo extra;
+    JxlBasicInfo info;
+    bytes b;
+
+    for (size_t i = 0; i < n * (size_t)in->bands; i++) {
+        const size_t at = i / (size_t)in->bands, band = i % (size_t)in->bands,
+                     to = at * (3 + (size_t)alpha) + (band < 4 ? band : 3);
+        const unsigned v = deep ? ((uint16_t *)(void *)in->px)[i] : in->px[i],
+                       left = band == 4 ? v : (deep ? 65535 : 255) - v;
+
+        if (deep)
+            ((uint16_t *)(void *)(band == 3 ? black : colours))[band == 3 ? at : to] = (uint16_t)left;
+        else
+            (band == 3 ? black : colours)[band == 3 ? at : to] = (unsigned char)left;
+    }
+    JxlEncoderInitBasicInfo(&info);
+    info.xsize = (uint32_t)in->w;
+    info.ysize = (uint32_t)in->h;
+    info.bits_per_sample = deep ? 16 : 8;
+    info.alpha_bits = alpha ? info.bits_per_sample : 0;
+    info.num_extra_channels = 1 + (unsigned)alpha;
+    info.uses_original_profile = JXL_TRUE;
+    JxlEncoderSetCodestreamLevel(enc, 10);
+    assert_int_equal(JxlEncoderSetBasicInfo(enc, &info), JXL_ENC_SUCCESS);
+    for (int i = 0; i <= alpha; i++) {
+        JxlEncoderInitExtraChannelInfo(i < alpha ? JXL_CHANNEL_ALPHA : JXL_CHANNEL_BLACK, &extra);
+        extra.bits_per_sample = info.bits_per_sample;
+        assert_int_equal(JxlEncoderSetExtraChannelInfo(enc, (size_t)i, &extra), JXL_ENC_SUCCESS);
+    }
+    assert_int_equal(JxlEncoderSetICCProfile(enc, icc, icc_len), JXL_ENC_SUCCESS);
+    JxlEncoderFrameSettingsSetOption(set, JXL_ENC_FRAME_SETTING_EFFORT, 3);
+    JxlEncoderSetFrameLossless(set, JXL_TRUE);
+    assert_int_equal(JxlEncoderAddImageFrame(set, &format, colours, n * format.num_channels * (1u + (unsigned)deep)),
+                     JXL_ENC_SUCCESS);
+    assert_int_equal(JxlEncoderSetExtraChannelBuffer(set, &format, black, n * (1u + (unsigned)deep), (uint32_t)alpha),
+                     JXL_ENC_SUCCESS);
+    JxlEncoderCloseInput(enc);
+    b = drain(enc);
+    JxlEncoderDestroy(enc);
+    free(colours);
+    free(black);
+    return b;
+}
+
+static void inks(void **state)
+{
+    make_inks_profile();
+    for (int i = 0; i < 4; i++) {
+        iip_raster ref = painted(90, 61, 4 + i / 2, i % 2 ? IIP_U16 : IIP_U8);
+        bytes b = make_inks(&ref);
+        subject t;
+
+        read_trial(b, &ref, "inks");
+        opened(&t, b);
+        assert_true(t.info.space == IIP_CMYK && t.info.bands == 4 + i / 2 && t.info.alpha == i / 2);
+        assert_int_equal(t.info.icc_len, icc_len);
+        assert_memory_equal(t.info.icc, icc, icc_len);
+        assert_int_equal(iip_icc_look(&t.info), IIP_ICC_OTHER);
+        done(&t);
+        if (i == 0)
+            mutant_trial(b, &ref, 100);
+        free(ref.px);
+        free(b.p);
+    }
+    free((void *)(uintptr_t)icc);
+}
+#else
+static void inks(void **state)
+{
+    skip();
+}
+#endif
+
 static void damaged(void **state)
 {
     const recipe rows[] = {{.w = 60, .h = 50, .bits = 8, .bands = 3, .container = 1},
@@ -296,7 +413,7 @@ static void damaged(void **state)
 static int group(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(kinds), cmocka_unit_test(texts), cmocka_unit_test(colours),
-                                       cmocka_unit_test(damaged)};
+                                       cmocka_unit_test(inks), cmocka_unit_test(damaged)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
