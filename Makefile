@@ -135,11 +135,11 @@ fuzz:
 	$(MAKE) BUILD=build/libfuzzer CC_OVERRIDE=clang LIBFUZZER=1 SAN=fuzzer-no-link,address,undefined fuzzers
 	sh tests/fuzz/long.sh build/libfuzzer/fuzz $(FUZZ_SECONDS)
 
-# Jobs while all that can be killed is killed, again and again; two minutes of graceful restarts under load; the memory of a
+# SOAK_JOBS jobs while all that can be killed is killed; two minutes of graceful restarts under load; the memory of a
 # child over 100,000 requests; what tiles cost while memcached is ill
 SOAK_JOBS ?= 200
 soak: all
-	IIP_SOAK=$(SOAK_JOBS) $(PYTHON) -m pytest -q -p no:cacheprovider tests/http/test_jobs.py -k test_kills
+	IIP_SOAK=$(SOAK_JOBS) $(PYTHON) -m pytest -q -p no:cacheprovider tests/http/test_jobs_kills.py
 	IIP_SOAK=1 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_stability.py -k "graceful_under_load or memory_growth"
 	IIP_SOAK=1 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/http/test_memcached.py -k test_pace
 

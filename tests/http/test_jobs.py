@@ -6,7 +6,7 @@
  3 test_job_parse.c test_dest                         11 test_jobs_reach.py test_files
  4 test_seed, test_jobs_pictures.py test_formats      12 test_jobs_reach.py test_slow_and_lying_sources
  5 test_jobs_pictures.py; test_job_run.c              13 test_bombs
- 6 test_kills, test_job_run.c test_killed             14 test_callback
+ 6 test_jobs_kills.py; test_job_run.c test_killed      14 test_callback
  7 test_job_run.c test_crash, test_bombs              15 test_batch_key_cancel; test_job_spool.c test_key_*
  8 test_full_disk                                     16 tests/bench/jobs.py"""
 import base64
@@ -20,7 +20,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import threading
@@ -548,77 +547,3 @@ def test_bombs(folder, serve, peer):
     r = jobs.post(peer.url + "/endless.jpg", "file:///e.jpg").json()
     assert jobs.wait(r["id"])["error"]["code"] == 206
     assert time.time() - t < 60
-
-
-SOAK = int(os.environ.get("IIP_SOAK", 0))  # jobs
-
-
-def children(pid):
-    with contextlib.suppress(OSError), open("/proc/%d/task/%d/children" % (pid, pid)) as f:
-        return [int(p) for p in f.read().split()]
-    return []
-
-
-def kill_one(server, rnd):
-    """A child, a runner, a job's process, or the parent, after which the server is started again."""
-    answering = server.child_pids()
-    runners = [p for p in children(server.proc.pid) if p not in answering]
-    kind = rnd.choice([answering, runners, runners, [p for r in runners for p in children(r)], None if SOAK else []])
-    if kind is None:
-        server.proc.kill()
-        server.proc.wait()
-        time.sleep(rnd.random() / 2)  # its runners end by themselves, its children are in nobody's hands
-        with contextlib.suppress(OSError):
-            os.killpg(server.proc.pid, signal.SIGKILL)
-        os.unlink(os.path.join(server.dir, "httpd.pid"))  # it tells start() when the new one is up
-        server.start()
-    elif kind:
-        with contextlib.suppress(OSError):
-            os.kill(rnd.choice(kind), signal.SIGKILL)
-
-
-@pytest.mark.any_mpm
-def test_kills(folder, serve, peer):
-    """Whatever is killed or restarted: each accepted job is done, none is left behind. `make soak` is the long one."""
-    jobs = Jobs(serve, folder, LOOPBACK + "IIPJobRetries 1000")
-    rnd = random.Random(5)
-    number = SOAK or 40
-    with open(jobs.path("in/a.jpg"), "wb") as f:
-        f.write(picture(1200, 1200, "JPEG"))
-    taken, restart = {}, time.time() + 2
-    for i in range(number):
-        while i not in taken:
-            with contextlib.suppress(OSError, ValueError, AssertionError):
-                r = jobs.post("file:///a.jpg", "file:///k/%d.png" % i)
-                if r.status == 200 and "id" in r.json():
-                    taken[i] = r.json()["id"]
-            if not SOAK or jobs.server.proc.poll() is not None:
-                break
-        if rnd.random() < 0.5:
-            kill_one(jobs.server, rnd)
-        if jobs.server.proc.poll() is not None:  # by a signal in its first moments
-            jobs.server.start()
-        if time.time() > restart:
-            jobs.server.proc.send_signal(rnd.choice([signal.SIGUSR1, signal.SIGHUP]))
-            restart = time.time() + 2
-        if SOAK:
-            time.sleep(rnd.random() / 4)
-    assert len(taken) > number * 0.6
-    time.sleep(1)  # the last restart
-    for i, id in taken.items():
-        s = jobs.wait(id, 60)
-        assert s["state"] == "done", s
-        with open(jobs.path("out/k/%d.png" % i), "rb") as f:
-            assert is_result(f.read())
-    until = time.time() + 30  # those whose reply did not come are done as well
-    while time.time() < until and os.listdir(jobs.path("spool/queue")) + os.listdir(jobs.path("spool/run")):
-        time.sleep(0.2)
-    for name in ("queue", "run", "dead"):
-        assert os.listdir(jobs.path("spool", name)) == []
-    assert [n for n in os.listdir(jobs.path("out/k")) if n.startswith(".")] == []
-    done = os.listdir(jobs.path("spool/done"))
-    assert set(taken.values()) <= set(done) and len(done) < 2 * number
-
-
-# "long lost child": a runner of the configuration before, done with its last job
-test_kills = pytest.mark.log(r"AH00167|AH00291|AH00488|AH00052|AH00051|IIP0205|exit signal Killed|AH00493|AH00494|AH00163|AH00094|AH00098|AH00046|AH01239")(test_kills)
