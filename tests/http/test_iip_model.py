@@ -314,6 +314,19 @@ def test_later_ones_win(serve, pictures):
         assert a.body == b.body and a["ETag"] == b["ETag"], many
 
 
+def test_most(serve, folder):
+    """Section 10: 64 tiles by TIL, 65536 pixels by PFL, 16 rows of 64 by CTW."""
+    tifffile.imwrite(os.path.join(folder, "grid.tif"), np.arange(144 * 144, dtype="u2").reshape(144, 144), tile=(16, 16), photometric="minisblack")
+    tifffile.imwrite(os.path.join(folder, "wide.tif"), np.arange(70000, dtype="u4").reshape(1, -1), photometric="minisblack")
+    s = serve(CONF % folder)
+    tiles = [s.get("/iip?FIF=grid.tif&TIL=%d,0-%d" % (top_of(s, "grid"), n)) for n in (70, 71, 80)]  # 8 x 8, 9 x 8, 9 x 9
+    assert [r.status for r in tiles] == [200, 400, 400] and tiles[0].body.count(b"Tile,") == 64
+    line = [s.get("/iip?FIF=wide.tif&PFL=%d:7,0-%d,0" % (top_of(s, "wide"), 7 + n)) for n in (65536, 65537)]
+    assert [r.status for r in line] == [200, 400] and line[0].json()["profile"] == list(range(7, 65543))
+    for rows, columns, status in ((16, 64, 200), (17, 64, 400), (16, 65, 400)):
+        assert s.get("/iip?FIF=grid.tif&CTW=[%s]&WID=9&CVT=png" % ";".join([",".join(["1"] * columns)] * rows)).status == status
+
+
 # ---- arguments that are none ----
 
 ODD = ["", "0", "-1", "+1", "1", "1,", ",", "1,2", "1,2,3", "1,2,3,4", "1,2,3,4,5", "1:2", "1:2,3", "0:1,2-3,4", "1,2-3", "-", ":", ";", "[", "[]", "[;]", "nan",
