@@ -173,17 +173,19 @@ size_t iip_request_line(const iip_request *rq, char *out, size_t room)
         PUT_INT(";ground=", rq->ground);
     if (rq->textless)
         PUT_TEXT(";textless");
+    if (rq->progressive)
+        PUT_TEXT(";progressive");
     if (rq->recode)
         PUT_TEXT(";recode");
     if (rq->part.b)
         PUT_LIST(";part=", rq->part.a, rq->part.b);
     if (rq->watermark) {
-        const iip_ident *id = &rq->watermark->id;
+        int64_t id[4];
 
-        /* What other machines can tell alike, as in the ETag */
+        iip_source_shared(rq->watermark, id);
         PUT_TEXT(";watermark=");
-        at = put_unsigned(out, at, room, id->ino);
-        PUT_LIST(",", id->size, id->mtime_ns, id->ctime_ns, rq->set->watermark->opacity, rq->set->watermark->chance);
+        at = put_unsigned(out, at, room, (uint64_t)id[0]);
+        PUT_LIST(",", id[1], id[2], id[3], rq->set->watermark->opacity, rq->set->watermark->chance);
     }
     for (int i = 0; i < rq->op_count; i++) {
         PUT_INT(";op=", rq->op[i].kind);
