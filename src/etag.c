@@ -43,11 +43,16 @@ void iip_serve_etag(const iip_source_t *s, const char *line, size_t len, char ta
     at += sizeof id;
     memcpy(text + at, IIP_VERSION, sizeof IIP_VERSION);
     at += sizeof IIP_VERSION;
-    for (int k = 0; k < 2; k++) {
-        apr_uint64_t h = apr_siphash24(line, len, keys[k]);
+    if (len <= sizeof text - at) {
+        memcpy(text + at, line, len);
+        at += len;
+    } else {
+        for (int k = 0; k < 2; k++) {
+            apr_uint64_t h = apr_siphash24(line, len, keys[k]);
 
-        memcpy(text + at, &h, sizeof h);
-        at += sizeof h;
+            memcpy(text + at, &h, sizeof h);
+            at += sizeof h;
+        }
     }
     for (int k = 0; k < 2; k++) {
         apr_uint64_t h = apr_siphash24(text, at, keys[k]);

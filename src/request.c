@@ -137,10 +137,8 @@ static int is_scale(const iip_info *info, const iip_level *l, int64_t s)
 int64_t iip_level_scale(const iip_info *info, const iip_level *l)
 {
     const int64_t w = iip_info_w(info), h = iip_info_h(info);
-    int64_t by = w > h ? w / l->w : h / l->h, s = 1;
+    const int64_t by = w > h ? w / l->w : h / l->h, s = by > 1 ? INT64_C(1) << (63 - __builtin_clzll((uint64_t)by)) : 1;
 
-    while (s * 2 <= by)
-        s *= 2;
     return is_scale(info, l, s) ? s : is_scale(info, l, s * 2) ? s * 2 : 0;
 }
 
@@ -342,6 +340,8 @@ static int is_grid(const iip_request *rq, const iip_info *info, const iip_level 
 
     if (grid.w == l->w && grid.h == l->h)
         return 1;
+    if (grid.w > l->w + 1 || grid.w < l->w - 1 || grid.h > l->h + 1 || grid.h < l->h - 1)
+        return 0; /* of one scale there are no more than two sizes */
     s = l->w > 2 || l->h > 2 ? iip_level_scale(info, l) : 0;
     return s && s == iip_level_scale(info, &grid);
 }

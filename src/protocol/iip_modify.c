@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
@@ -365,7 +366,8 @@ static const struct {
 iip_command_fn *iip_modifier_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < ROWS(rows); i++)
-        if (strlen(rows[i].name) == length && !strncasecmp(name, rows[i].name, length))
+        if (apr_toupper(*name) == *rows[i].name && strlen(rows[i].name) == length &&
+            !strncasecmp(name, rows[i].name, length))
             return rows[i].run;
     return NULL;
 }

@@ -55,8 +55,8 @@ typedef struct {
 /* 1 if the level is s times smaller than the picture, and smaller than the last tier. */
 static int is_next(const iip_resolution *l, const iip_info *info, int64_t s, const iip_pair *last)
 {
-    return iip_level_scale(info, &(iip_level){.w = l->w, .h = l->h}) == s && l->w <= last->a && l->h <= last->b &&
-           (l->w < last->a || l->h < last->b);
+    return l->w <= last->a && l->h <= last->b && (l->w < last->a || l->h < last->b) &&
+           iip_level_scale(info, &(iip_level){.w = l->w, .h = l->h}) == s;
 }
 
 /* Levels of the picture where they halve; what is between or below them is made. */

@@ -286,7 +286,7 @@ static iip_status angle_next(iip_stage_t *base, int64_t max_rows, iip_raster *ou
 
 static double quarters(double degrees) /* 0..3, or -1 */
 {
-    double q = fmod(degrees / 90, 4);
+    const double q = degrees == 0 ? 0 : fmod(degrees / 90, 4);
 
     return q == floor(q) ? q : -1;
 }
