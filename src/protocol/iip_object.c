@@ -160,12 +160,13 @@ static int tell_down(teller *t, int arg)
     return 1;
 }
 
+/* Bands that are no colours count as grey, as iipsrv has it of TIFF. */
 static int tell_colours(teller *t, int arg)
 {
     const iip_info *i = t->info;
-    const char *space = i->space == IIP_LAB                                              ? "1 0 4 3 0 1 2"
-                        : i->space == IIP_GREY || (i->space != IIP_CMYK && i->bands < 3) ? "0 0 1 1 0"
-                                                                                         : "0 0 3 3 0 1 2";
+    const char *space = i->space == IIP_LAB                                 ? "1 0 4 3 0 1 2"
+                        : i->space == IIP_GREY || i->space == IIP_MULTIBAND ? "0 0 1 1 0"
+                                                                            : "0 0 3 3 0 1 2";
     iip_pyramid py;
 
     iip_pyramid_of(&py, i);

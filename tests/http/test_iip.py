@@ -166,6 +166,7 @@ def test_objects(iip):
                                                                                    "Bits-per-channel:32"]
     assert lines(iip("FIF=bilevel.tif&OBJ=Bits-per-channel&OBJ=Min-Max-sample-values&OBJ=Colorspace")) == [
         "Bits-per-channel:1", "Min-Max-sample-values: 0  255", "Colorspace,0-3,0:0 0 1 1 0"]
+    assert lines(iip("FIF=five.tif&OBJ=Colorspace,*,*")) == ["Colorspace,0-1,0:0 0 1 1 0"]
     assert lines(iip("FIF=s16.tif&OBJ=Min-Max-sample-values")) == ["Min-Max-sample-values: -32768  32767"]
     assert lines(iip("FIF=u32.tif&OBJ=Min-Max-sample-values")) == ["Min-Max-sample-values: 0  %.9g" % 4294967295]
     assert lines(iip("FIF=v.jpg&OBJ=Tile-size&OBJ=Resolutions")) == ["Tile-size:256 256", "Resolutions:250 187,500 375,1000 750,2000 1500"]
