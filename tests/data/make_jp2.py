@@ -80,9 +80,11 @@ def stream(planes, *options, bits=8, signed=False, sub="1x1", tool="opj_compress
 
 def ht(px, *options):
     with tempfile.TemporaryDirectory() as tmp:
-        ppm, out = os.path.join(tmp, "a.ppm"), os.path.join(tmp, "a.j2k")
+        ppm, out = os.path.join(tmp, "a.ppm" if px.shape[2] == 3 else "a.pgm"), os.path.join(tmp, "a.j2k")
         with open(ppm, "wb") as f:
-            f.write(b"P6\n%d %d\n255\n" % (px.shape[1], px.shape[0]) + px.tobytes())
+            deep = px.dtype == np.uint16
+            f.write(b"P%d\n%d %d\n%d\n" % (6 if px.shape[2] == 3 else 5, px.shape[1], px.shape[0], 65535 if deep else 255)
+                    + px.astype(">u2" if deep else "u1").tobytes())
         subprocess.run(["grk_compress", "-i", ppm, "-o", out, "-M", "64", *options], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(out, "rb") as f:

@@ -142,6 +142,9 @@ def jp2_cases():
                 yield space, "u%d" % bits, "tiles", px, make_jp2.jp2(stream(px, bits, "-t", "32,16"), colour)
             if bits in (8, 12, 16):  # of noise of one bit there is no room for packets in opj_compress
                 yield space, "u%d" % bits, "precincts", px, make_jp2.jp2(stream(px, bits, "-p", "RPCL", "-c", "[32,32],[16,16]"), colour)
+    px = some(8, 3, seed + 17)
+    yield "rgb", "u8", "offset", px, make_jp2.jp2(stream(px, 8, "-d", "37,51", "-T", "5,9", "-t", "40,50"), rgb)
+    yield "rgb", "u8", "layers", px, make_jp2.jp2(stream(px, 8, "-r", "20,5,1"), rgb)
     for bits in (2, 8, 12, 16):
         code = some(bits, 1, seed + 20 + bits)
         number = (code.astype(np.int32) ^ 1 << bits - 1) - (1 << bits - 1)
@@ -162,8 +165,11 @@ def jp2_cases():
         cmap = make_jp2.box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, i) for i in range(3)))
         yield "rgb", "u8", "palette%d" % bits, table[index[..., 0]], make_jp2.jp2(stream(index, bits), rgb + pclr + cmap)
     if shutil.which("grk_compress"):
-        px = photo(W, H)
-        yield "rgb", "u8", "ht", px, make_jp2.jp2(make_jp2.ht(px, "-n", "3"), rgb, brand=b"jph ")
+        for space, n, colour in (("black0", 1, grey), ("rgb", 3, rgb)):
+            for bits in (8, 16):
+                px = noise(bits, n, seed + 80 + bits)
+                for layout, options in (("ht", ()), ("ht_tiles", ("-t", "32,16")), ("ht_precincts", ("-p", "RPCL", "-c", "[32,32]"))):
+                    yield space, "u%d" % bits, layout, px, make_jp2.jp2(make_jp2.ht(px, "-n", "3", *options), colour, brand=b"jph ")
 
 
 # --- those with a program of their own ------------------------------------------------------------------------------
@@ -234,6 +240,20 @@ def heic_shapes():
     yield "rgb+alpha", "u8", "made", np.dstack([one, px[:64, 64:128, 1]]), rebuild(tiles[:1], 1, alpha=made(px[:64, 64:128, 1]))
 
 
+def jxl_deep():
+    """16 bits, grey and colour, without loss: in any order of passes, and of squeezed channels."""
+    for space, n in (("black0", 1), ("rgb", 3)):
+        px = noise(16, n, 190 + n)
+        with tempfile.TemporaryDirectory() as tmp:
+            pnm, out = os.path.join(tmp, "a.ppm" if n == 3 else "a.pgm"), os.path.join(tmp, "a.jxl")
+            with open(pnm, "wb") as f:
+                f.write(b"P%d\n%d %d\n65535\n" % (6 if n == 3 else 5, W, H) + px.astype(">u2").tobytes())
+            for layout, options in (("lossless", ()), ("lossless_squeezed", ("-R", "1"))):
+                run("cjxl", "-d", "0", *options, pnm, out)
+                with open(out, "rb") as f:
+                    yield space, "u16", layout, px, f.read()
+
+
 def all_of(*cases):
     return lambda: (row for case in cases for row in case())
 
@@ -256,7 +276,7 @@ FORMATS = [
     ("gif", (), gif_cases, 0),
     ("avif", ("avifenc", "avifdec"), all_of(by_program(AVIF, by_avifdec, "avif"), lambda: avif_shapes(by_avifdec)), 2),
     ("heic", ("heif-enc", "heif-convert"), all_of(by_program(HEIC, lambda a, b: ("heif-convert", a, b), "heic"), heic_shapes), 2),
-    ("jxl", ("cjxl", "djxl"), by_program(JXL, lambda a, b: ("djxl", a, b), "jxl"), 2),
+    ("jxl", ("cjxl", "djxl"), all_of(by_program(JXL, lambda a, b: ("djxl", a, b), "jxl"), jxl_deep), 2),
 ]
 LOSSY = {ending: most for ending, _, _, most in FORMATS}
 
