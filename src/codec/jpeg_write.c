@@ -170,6 +170,8 @@ static size_t jpeg_splice(const iip_enc_opts *o, unsigned char *tile, size_t n)
         return more;
     if (n < 6)
         return 0;
+    if (!more)
+        return n;
     if (tile[2] == 0xff && tile[3] == JPEG_APP0) /* JFIF's stays the first behind SOI */
         at += 2 + (size_t)(tile[4] << 8 | tile[5]);
     if (at > n)
