@@ -152,6 +152,8 @@ static __attribute__((noinline)) step longer(const coding *c, int ac, uint64_t b
 {
     const uint32_t next = (uint32_t)(bits >> 48);
 
+    if (next < c->limit[FAST]) /* a short one, of no meaning */
+        return 0;
     for (unsigned length = FAST + 1; length <= 16; length++)
         if (next < c->limit[length])
             return step_of(ac, length, c->symbol[(int)(next >> (16 - length)) + c->offset[length]]);

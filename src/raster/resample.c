@@ -152,8 +152,9 @@ static size_t axis_taps(const axis *a, int64_t i, float *w, int64_t *first)
             n = (size_t)(at - base) + 1;
         }
     }
+    sum = 1 / sum;
     for (size_t k = 0; k < n; k++)
-        w[k] = (float)(w[k] / sum);
+        w[k] = (float)(w[k] * sum);
     small = 1e-6f / (float)n;
     while (n > 1 && fabsf(w[n - 1]) < small)
         n--;
@@ -337,7 +338,7 @@ enum { TURN = 4 };
 static inline __attribute__((always_inline)) void turn(float *restrict to, size_t to_stride, const float *restrict from,
                                                        size_t from_stride)
 {
-#ifdef IIP_PLAIN_C
+#if defined(IIP_PLAIN_C) || !__has_builtin(__builtin_shufflevector)
     for (size_t y = 0; y < TURN; y++)
         for (size_t x = 0; x < TURN; x++)
             to[x * to_stride + y] = from[y * from_stride + x];
