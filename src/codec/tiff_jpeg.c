@@ -141,6 +141,11 @@ const iip_tiff_tables *iip_tiff_jpeg_tables(iip_tiff_jpegs_t *j, const iip_tiff_
     return j->tables[level].good ? t : NULL;
 }
 
+static int usual(int factor)
+{
+    return factor == 1 || factor == 2 || factor == 4;
+}
+
 /* What every writer makes: a frame of the block's size, sequential, in colours that the directory names. */
 static int ordinary(const iip_tiff_dir *d, const unsigned char *in, size_t len, iip_tiff_jpeg *t)
 {
@@ -150,9 +155,7 @@ static int ordinary(const iip_tiff_dir *d, const unsigned char *in, size_t len, 
         t->w != d->block_w || t->h != d->block_h || t->comps > 4 || t->comps != (d->planar ? 1 : d->samples))
         return 0;
     for (int i = 0; i < t->comps; i++)
-        if (i || !ycc ? t->sub_x[i] != 1 || t->sub_y[i] != 1
-                      : (t->sub_x[i] & ~7) | (t->sub_x[i] & (t->sub_x[i] - 1)) | (t->sub_y[i] & ~7) |
-                            (t->sub_y[i] & (t->sub_y[i] - 1)))
+        if (i || !ycc ? t->sub_x[i] != 1 || t->sub_y[i] != 1 : !usual(t->sub_x[i]) || !usual(t->sub_y[i]))
             return 0;
     return 1;
 }
