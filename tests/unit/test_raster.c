@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * raster/: source, budget, operations and flattening against plain models, and the chain of a request. Longer than other
- * files, since all of them share the levels that are made up here. */
+ * raster/: source, budget, operations and flattening against plain models, and the chain of a request. Longer than
+ * other files, since all of them share the levels that are made up here. */
 #include "strips.h"
 #include "settings.h"
 
