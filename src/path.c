@@ -47,6 +47,11 @@ const char *iip_path_decode(const char *s, size_t n, apr_pool_t *p)
     return iip_path_decode_to(out, s, n) ? out : NULL;
 }
 
+const char *iip_path_decode_all(const char *s, apr_pool_t *p)
+{
+    return strchr(s, '%') ? iip_path_decode(s, strlen(s), p) : s;
+}
+
 /* Octets of the well-formed UTF-8 character at s, 0 if it is none (overlong forms and surrogates are none). The rows
  * are those of the Unicode standard's table 3-7. */
 static size_t utf8_length(const unsigned char *s)

@@ -5,6 +5,8 @@
 #include "iip.h"
 /* Percent-decodes s once into memory of p; '+' stays '+'. NULL if an escape is malformed or gives NUL. */
 const char *iip_path_decode(const char *s, size_t n, apr_pool_t *p);
+/* All of s: itself where nothing in it is encoded. */
+const char *iip_path_decode_all(const char *s, apr_pool_t *p);
 /* The same into room for n + 1 octets: 1 or 0. */
 int iip_path_decode_to(char *out, const char *s, size_t n);
 /* 1 if a decoded name may meet a file system: no control octet, backslash, empty, "." or ".." segment, segment that

@@ -288,7 +288,7 @@ static const char *parse_parts(const context *c, const char *const *seg, iip_req
     static const char *const names[PARTS] = {"region", "size", "rotation", "quality"};
 
     for (int i = 0; i < PARTS; i++) {
-        const char *s = iip_path_decode(seg[i], strlen(seg[i]), p);
+        const char *s = iip_path_decode_all(seg[i], p);
         const char *wrong = s ? parse_part[i](c, s, rq) : names[i];
 
         if (wrong)

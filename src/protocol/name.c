@@ -14,7 +14,7 @@ const char *iip_name_read(const iip_input *in, const char *const *seg, int n, ap
     const char *name = NULL;
 
     for (int i = 0; i < n; i++) {
-        const char *s = iip_path_decode(seg[i], strlen(seg[i]), p);
+        const char *s = iip_path_decode_all(seg[i], p);
 
         if (!s)
             return NULL;
