@@ -96,6 +96,8 @@ void iip_server_destroy(iip_server_t *sv)
 
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
 {
+    int decoding, waiting;
+
     jpip_indexes_stats indexes;
 
     iip_cache_read_stats(sv->info, &out->info);
@@ -107,7 +109,9 @@ void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out)
     out->loaded = indexes.loaded;
     out->saved = indexes.saved;
     out->failed = indexes.failed;
-    iip_gate_read(&sv->gate, &out->decoding, &out->waiting);
+    iip_gate_read(&sv->gate, &decoding, &waiting);
+    out->decoding = (uint64_t)decoding;
+    out->waiting = (uint64_t)waiting;
     out->shared = (iip_l2_stats){0};
     if (sv->l2)
         iip_l2_read_stats(sv->l2, &out->shared);

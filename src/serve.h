@@ -61,7 +61,7 @@ typedef struct {
     iip_cache_stats info, cell, output, index;
     uint64_t built, loaded, saved, failed; /* packet indexes (jpip/index.h) */
     iip_l2_stats shared;                   /* zeros without one */
-    int decoding, waiting;
-} iip_server_stats;
+    uint64_t decoding, waiting;
+} iip_server_stats; /* numbers alone: kept as a row of them */
 void iip_server_read_stats(iip_server_t *sv, iip_server_stats *out);
 #endif

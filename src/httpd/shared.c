@@ -20,12 +20,17 @@ APLOG_USE_MODULE(iip);
 
 #define SLOTS 1024
 
-/* iip_server_stats as a row of numbers: counters that only grow, then what is true at the moment. */
-enum { CACHES = 4, COUNTERS = CACHES * 4 + 4 + 7, MOMENTS = CACHES * 2 + 2 + 2 };
+/* iip_server_stats as a row of numbers: counters that only grow, and what is true at the moment. */
+#define WORDS (sizeof(iip_server_stats) / sizeof(uint64_t))
+#define AT(m) [offsetof(iip_server_stats, m) / sizeof(uint64_t)] = 1
+static const unsigned char is_moment[WORDS] = {
+    AT(info.bytes),  AT(info.entries),  AT(cell.bytes),  AT(cell.entries),   AT(output.bytes), AT(output.entries),
+    AT(index.bytes), AT(index.entries), AT(shared.shut), AT(shared.servers), AT(decoding),     AT(waiting),
+};
 
 typedef struct {
     int32_t pid; /* 0: free */
-    uint64_t counter[COUNTERS], moment[MOMENTS];
+    uint64_t row[WORDS];
 } slot;
 
 typedef struct {
@@ -34,53 +39,13 @@ typedef struct {
     uint32_t generations[IIP_GENERATIONS];
     iip_quarantine quarantine;
     unsigned char seed[APR_SIPHASH_KSIZE]; /* of client addresses */
-    uint64_t past[COUNTERS];               /* of children that are gone */
+    uint64_t past[WORDS];                  /* of children that are gone */
     slot slots[SLOTS];
 } table;
 
 static table *shared;
 static slot *own;
 static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* Both ways between the struct and the row; how: 1 into the row, 0 out of it. */
-static void convert(iip_server_stats *s, uint64_t *counter, uint64_t *moment, int into)
-{
-    iip_cache_stats *cache[CACHES] = {&s->info, &s->cell, &s->output, &s->index};
-    iip_l2_stats *l = &s->shared;
-    uint64_t busy[] = {(uint64_t)s->decoding, (uint64_t)s->waiting};
-    uint64_t *c[COUNTERS], *m[MOMENTS];
-    int nc = 0, nm = 0;
-
-    for (int i = 0; i < CACHES; i++) {
-        c[nc++] = &cache[i]->hits;
-        c[nc++] = &cache[i]->misses;
-        c[nc++] = &cache[i]->waits;
-        c[nc++] = &cache[i]->evictions;
-        m[nm++] = &cache[i]->bytes;
-        m[nm++] = &cache[i]->entries;
-    }
-    c[nc++] = &s->built;
-    c[nc++] = &s->loaded;
-    c[nc++] = &s->saved;
-    c[nc++] = &s->failed;
-    c[nc++] = &l->hits;
-    c[nc++] = &l->misses;
-    c[nc++] = &l->foreign;
-    c[nc++] = &l->late;
-    c[nc++] = &l->errors;
-    c[nc++] = &l->stores;
-    c[nc++] = &l->dropped;
-    m[nm++] = &l->shut;
-    m[nm++] = &l->servers;
-    m[nm++] = &busy[0];
-    m[nm++] = &busy[1];
-    for (int i = 0; i < nc; i++)
-        *(into ? &counter[i] : c[i]) = *(into ? c[i] : &counter[i]);
-    for (int i = 0; i < nm; i++)
-        *(into ? &moment[i] : m[i]) = *(into ? m[i] : &moment[i]);
-    s->decoding = (int)busy[0];
-    s->waiting = (int)busy[1];
-}
 
 /* ---- life ---- */
 
@@ -144,10 +109,12 @@ void iipd_shared_child_init(apr_pool_t *pchild, server_rec *s)
     }
     if (!own)
         return;
-    for (int i = 0; i < COUNTERS; i++)
-        add(&shared->past[i], __atomic_exchange_n(&own->counter[i], 0, __ATOMIC_RELAXED));
-    for (int i = 0; i < MOMENTS; i++)
-        __atomic_store_n(&own->moment[i], 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < WORDS; i++) {
+        const uint64_t was = __atomic_exchange_n(&own->row[i], 0, __ATOMIC_RELAXED);
+
+        if (!is_moment[i])
+            add(&shared->past[i], was);
+    }
 }
 
 iip_permits *iipd_shared_permits(void)
@@ -206,15 +173,13 @@ static void count_time(iipd_histogram *h, apr_interval_time_t us)
 static void publish(iip_server_t *sv)
 {
     iip_server_stats now;
-    uint64_t counter[COUNTERS], moment[MOMENTS];
+    uint64_t row[WORDS];
 
     pthread_mutex_lock(&own_lock);
     iip_server_read_stats(sv, &now);
-    convert(&now, counter, moment, 1);
-    for (int i = 0; i < COUNTERS; i++)
-        __atomic_store_n(&own->counter[i], counter[i], __ATOMIC_RELAXED);
-    for (int i = 0; i < MOMENTS; i++)
-        __atomic_store_n(&own->moment[i], moment[i], __ATOMIC_RELAXED);
+    memcpy(row, &now, sizeof row);
+    for (size_t i = 0; i < WORDS; i++)
+        __atomic_store_n(&own->row[i], row[i], __ATOMIC_RELAXED);
     pthread_mutex_unlock(&own_lock);
 }
 
@@ -278,7 +243,7 @@ void iipd_count_jpip(int what, uint64_t n)
 
 int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int room)
 {
-    uint64_t counter[COUNTERS], moment[MOMENTS] = {0};
+    uint64_t row[WORDS];
     int n = 0;
 
     memset(all, 0, sizeof *all);
@@ -286,23 +251,21 @@ int iipd_shared_read(iipd_figures *all, iip_server_stats *stores, int *pid, int 
     if (!shared)
         return 0;
     *all = shared->figures; /* each number as it is at that moment: no lock stops the others for a page */
-    for (int i = 0; i < COUNTERS; i++)
-        counter[i] = get(&shared->past[i]);
+    for (size_t i = 0; i < WORDS; i++)
+        row[i] = get(&shared->past[i]);
     for (int k = 0; k < SLOTS; k++) {
         slot *x = &shared->slots[k];
         int32_t who = __atomic_load_n(&x->pid, __ATOMIC_RELAXED);
+        int alive;
 
         if (!who)
             continue;
-        for (int i = 0; i < COUNTERS; i++)
-            counter[i] += get(&x->counter[i]);
-        if (!lives(who))
-            continue;
-        for (int i = 0; i < MOMENTS; i++)
-            moment[i] += get(&x->moment[i]);
-        if (n < room)
+        alive = lives(who);
+        for (size_t i = 0; i < WORDS; i++)
+            row[i] += alive || !is_moment[i] ? get(&x->row[i]) : 0;
+        if (alive && n < room)
             pid[n++] = who;
     }
-    convert(stores, counter, moment, 0);
+    memcpy(stores, row, sizeof row);
     return n;
 }

@@ -427,7 +427,9 @@ static void show_columns(request_rec *r)
     look(st, r->pool);
     found = st->f.came[IIP_CAME_HIT] + st->f.came[IIP_CAME_SHARED] + st->f.came[IIP_CAME_WAIT];
     all = found + st->f.came[IIP_CAME_RAW] + st->f.came[IIP_CAME_MISS];
-    ap_rprintf(r, "%.3f %" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT " %d %d %.4f %.1f %.2f\n",
+    ap_rprintf(r,
+               "%.3f %" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT
+               " %.4f %.1f %.2f\n",
                (double)apr_time_now() / 1e6, requests(st), st->channels, st->s.decoding, st->s.waiting,
                all ? (double)found / (double)all : 0, st->memory / (1 << 20), st->cpu);
 }
