@@ -85,6 +85,7 @@ typedef struct {
 } iip_jp2_comp;
 
 enum { IIP_JP2_SOP = 2, IIP_JP2_EPH = 4 }; /* in Scod: such markers may stand among the packets */
+enum { IIP_JP2_BYPASS = 1, IIP_JP2_TERMALL = 4, IIP_JP2_HT = 64 }; /* styles of code-blocks */
 
 /* How a component is coded: SPcod of COD or COC. */
 typedef struct {
@@ -135,6 +136,14 @@ static inline int64_t iip_jp2_at(int64_t grid, int64_t sub, int level)
     int64_t n = iip_jp2_ceil(grid, sub);
 
     return (n >> level) + ((n & ((INT64_C(1) << level) - 1)) != 0);
+}
+
+/* Place in a sub-band of nb halvings of a sample; high: of its high half on this axis. */
+static inline int64_t iip_jp2_band(int64_t v, int nb, int high)
+{
+    const int64_t half = high ? INT64_C(1) << (nb - 1) : 0;
+
+    return v <= half ? 0 : iip_jp2_at(v - half, 1, nb);
 }
 
 typedef struct {

@@ -3,44 +3,13 @@
  * resolutions and layers wanted and is cropped where precincts allow; what is not wanted and cannot be left out is
  * there as an empty packet (T.800 B.9: a zero bit). Absolute coordinates stay, so precincts, code-blocks and the
  * wavelet's phase stay, and all samples of the window are those of the whole picture. */
-#include "codec/jp2_siz.h"
-#include "codec/jp2_small.h"
-#include "jpip/index.h"
+#include "codec/jp2_small_form.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_DATA ((size_t)1 << 31)
-#define UNEVEN    3                   /* a part of the picture may take so many times its share of the bytes, */
-#define SWOLLEN   2                   /* and so many times what it has uncompressed */
-#define GAP       4096                /* bytes between two packets that are read along */
-#define RUN       ((size_t)256 << 10) /* read in one go, of packets that are apart */
-
-/* A resolution of a component: cells of its precincts in the small picture, and those of them that are wanted. */
-typedef struct {
-    iip_jp2_box all, want;
-    int64_t x0, y0, wide; /* of the tile: its first cell, and how many stand in a row */
-    uint32_t number;      /* of its first precinct in the index */
-} cells;
-
-struct iip_jp2_small {
-    const iip_jp2_head *h;
-    const jpip_index *ix;
-    iip_error *e;
-    int64_t tile;
-    int level, layers, most;      /* most: resolutions of the component with most */
-    iip_jp2_box box;              /* of the small picture */
-    const iip_jp2_coding *coding; /* of the tile, as it is */
-    uint32_t *row;                /* cell[row[c]]: component c's first */
-    cells *cell;
-    unsigned char *mem;
-    size_t n, data; /* data: where the packets begin */
-};
-
-typedef struct {
-    int64_t at;
-    size_t len;
-    unsigned char *out;
-} extent;
+#define UNEVEN  3 /* a part of the picture may take so many times its share of the bytes, */
+#define SMALLER 2 /* a finer picture is worth its making if it is so many times smaller */
+#define SWOLLEN 2 /* and so many times what it has uncompressed */
 
 /* --- what is wanted ----------------------------------------------------------------------------------------------- */
 
@@ -53,9 +22,16 @@ static void meet(int64_t from, int64_t to, int64_t box0, int64_t box1, int exp, 
     *end = to > from ? ((to - 1) >> exp) + 1 : *first;
 }
 
+static void cells_of(const iip_jp2_small *s, int c, int r, iip_jp2_cells *out)
+{
+    jpip_index_res(s->ix, s->tile, c, r, &out->in);
+    out->px = s->coding[c].precinct[r] & 15;
+    out->py = s->coding[c].precinct[r] >> 4;
+}
+
 /* Goes from the window down to the lowest resolution. Samples 4 beyond a range take part in its wavelet synthesis, with
  * the 5/3 wavelet 2. union: of what the resolutions need, on the grid of the level. */
-static void want_cells(const iip_jp2_small *s, int c, iip_jp2_box want, cells *out, iip_jp2_box *sum)
+static void want_cells(const iip_jp2_small *s, int c, iip_jp2_box want, iip_jp2_cells *out, iip_jp2_box *sum)
 {
     const iip_jp2_coding *k = &s->coding[c];
     const iip_jp2_comp *q = &s->h->comp[c];
@@ -65,16 +41,11 @@ static void want_cells(const iip_jp2_small *s, int c, iip_jp2_box want, cells *o
         const int64_t sx = (int64_t)q->dx << (most - r), sy = (int64_t)q->dy << (most - r);
         const int add = r ? beyond : 0;
         iip_jp2_box need = {want.x0 - add, want.y0 - add, want.x1 + add, want.y1 + add};
-        cells *cell = &out[r];
-        jpip_res res;
+        iip_jp2_cells *cell = &out[r];
 
-        jpip_index_res(s->ix, s->tile, c, r, &res);
-        meet(need.x0, need.x1, res.box.x0, res.box.x1, res.px, &cell->want.x0, &cell->want.x1);
-        meet(need.y0, need.y1, res.box.y0, res.box.y1, res.py, &cell->want.y0, &cell->want.y1);
-        cell->x0 = res.box.x0 >> res.px;
-        cell->y0 = res.box.y0 >> res.py;
-        cell->wide = res.wide;
-        cell->number = res.number;
+        cells_of(s, c, r, cell);
+        meet(need.x0, need.x1, cell->in.box.x0, cell->in.box.x1, cell->px, &cell->want.x0, &cell->want.x1);
+        meet(need.y0, need.y1, cell->in.box.y0, cell->in.box.y1, cell->py, &cell->want.y0, &cell->want.y1);
         sum->x0 = need.x0 * sx < sum->x0 ? need.x0 * sx : sum->x0;
         sum->y0 = need.y0 * sy < sum->y0 ? need.y0 * sy : sum->y0;
         sum->x1 = need.x1 * sx > sum->x1 ? need.x1 * sx : sum->x1;
@@ -91,16 +62,17 @@ static int within(iip_jp2_box in, iip_jp2_box out)
 
 int iip_jp2_small_serves(const iip_jp2_small *s, const iip_jp2_box *want)
 {
-    cells cell[IIP_JP2_RES];
+    iip_jp2_cells *cell = malloc(((size_t)s->most + 1) * sizeof *cell);
     iip_jp2_box sum = {0, 0, 0, 0};
+    int all = cell != NULL;
 
-    for (int c = 0; c < s->h->comps; c++) {
+    for (int c = 0; c < s->h->comps && all; c++) {
         want_cells(s, c, want[c], cell, &sum);
         for (int r = 0; r <= s->coding[c].levels - s->level; r++)
-            if (!within(cell[r].want, s->cell[s->row[c] + (uint32_t)r].want))
-                return 0;
+            all &= within(cell[r].want, s->cell[s->row[c] + (uint32_t)r].want);
     }
-    return 1;
+    free(cell);
+    return all;
 }
 
 /* --- the picture that it is --------------------------------------------------------------------------------------- */
@@ -160,7 +132,7 @@ static void all_cells(iip_jp2_small *s)
             const int px = s->coding[c].precinct[r] & 15, py = s->coding[c].precinct[r] >> 4;
             const int64_t x0 = iip_jp2_at(s->box.x0, q->dx, most - r), x1 = iip_jp2_at(s->box.x1, q->dx, most - r);
             const int64_t y0 = iip_jp2_at(s->box.y0, q->dy, most - r), y1 = iip_jp2_at(s->box.y1, q->dy, most - r);
-            cells *k = &s->cell[s->row[c] + (uint32_t)r];
+            iip_jp2_cells *k = &s->cell[s->row[c] + (uint32_t)r];
 
             meet(x0, x1, x0, x1, px, &k->all.x0, &k->all.x1);
             meet(y0, y1, y0, y1, py, &k->all.y0, &k->all.y1);
@@ -169,15 +141,64 @@ static void all_cells(iip_jp2_small *s)
         }
 }
 
-static iip_status plan(iip_jp2_small *s, const iip_jp2_box *want)
+/* Cells of a code-block in each sub-band: where blocks end the picture may end, wherever the tile's own precincts do.
+ * The side of blocks stays as it is. */
+static void refine(iip_jp2_coding *k)
+{
+    for (int r = 0; r <= k->levels; r++) {
+        const int high = r > 0, px = (k->precinct[r] & 15) - high, py = (k->precinct[r] >> 4) - high;
+
+        k->precinct[r] =
+            (unsigned char)(((k->xcb < px ? k->xcb : px) + high) | ((k->ycb < py ? k->ycb : py) + high) << 4);
+    }
+}
+
+void iip_jp2_small_precinct(const iip_jp2_coding *k, int r, int *px, int *py)
+{
+    const int high = r > 0;
+
+    *px = (k->precinct[r] & 15) - high;
+    *py = (k->precinct[r] >> 4) - high;
+    *px = *px == k->xcb ? 15 : *px + high;
+    *py = *py == k->ycb ? 15 : *py + high;
+}
+
+/* The picture for what is wanted, by the precincts of s->coding. 0: there is none. */
+static int64_t area_of(iip_jp2_small *s, const iip_jp2_box *want)
 {
     iip_jp2_box sum = {INT64_MAX, INT64_MAX, 0, 0}, tile = reduced(iip_jp2_tile_box(s->h, s->tile), s->level);
+
+    for (int c = 0; c < s->h->comps; c++)
+        want_cells(s, c, want[c], &s->cell[s->row[c]], &sum);
+    s->box = sum;
+    crop(&s->box.x0, &s->box.x1, tile.x0, tile.x1, steps(s->h, s->coding, s->level, 0));
+    crop(&s->box.y0, &s->box.y1, tile.y0, tile.y1, steps(s->h, s->coding, s->level, 1));
+    return s->box.x0 < s->box.x1 && s->box.y0 < s->box.y1 ? (s->box.x1 - s->box.x0) * (s->box.y1 - s->box.y0) : 0;
+}
+
+/* Segments of a code-block that end in the middle of it would have to be told apart. */
+static int can_refine(const iip_jp2_small *s)
+{
+    for (int c = 0; c < s->h->comps; c++)
+        if (s->coding[c].style & (IIP_JP2_BYPASS | IIP_JP2_TERMALL))
+            return 0;
+    return 1;
+}
+
+static iip_status plan(iip_jp2_small *s, const iip_jp2_box *want)
+{
+    const iip_jp2_coding *coding = jpip_index_coding(s->ix, s->tile, 0);
+    const size_t comps = (size_t)s->h->comps;
+    int64_t area;
     uint32_t n = 0;
 
-    if (!(s->row = malloc((size_t)s->h->comps * sizeof *s->row)))
+    s->row = malloc(comps * sizeof *s->row);
+    s->coding = malloc(comps * sizeof *s->coding);
+    if (!s->row || !s->coding)
         return iip_fail(s->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a window");
-    for (int c = 0; c < s->h->comps; c++) {
-        const int most = s->coding[c].levels - s->level;
+    memcpy(s->coding, coding, comps * sizeof *coding);
+    for (size_t c = 0; c < comps; c++) {
+        const int most = coding[c].levels - s->level;
 
         if (most < 0)
             return IIP_E_FEATURE;
@@ -187,13 +208,16 @@ static iip_status plan(iip_jp2_small *s, const iip_jp2_box *want)
     }
     if (!(s->cell = calloc(n, sizeof *s->cell)))
         return iip_fail(s->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a window");
-    for (int c = 0; c < s->h->comps; c++)
-        want_cells(s, c, want[c], &s->cell[s->row[c]], &sum);
-    s->box = sum;
-    crop(&s->box.x0, &s->box.x1, tile.x0, tile.x1, steps(s->h, s->coding, s->level, 0));
-    crop(&s->box.y0, &s->box.y1, tile.y0, tile.y1, steps(s->h, s->coding, s->level, 1));
-    if (s->box.x0 >= s->box.x1 || s->box.y0 >= s->box.y1)
+    if (s->fine) {
+        if (!can_refine(s) || (area = area_of(s, want)) == 0)
+            return IIP_E_FEATURE;
+        for (size_t c = 0; c < comps; c++)
+            refine(&s->coding[c]);
+        if (area_of(s, want) > area / SMALLER)
+            return IIP_E_FEATURE;
+    } else if (area_of(s, want) == 0) {
         return IIP_E_FEATURE;
+    }
     all_cells(s);
     return IIP_OK;
 }
@@ -212,13 +236,27 @@ static unsigned char *put32(unsigned char *p, int64_t v)
     return put16(put16(p, (unsigned)(v >> 16) & 0xffff), (unsigned)v & 0xffff);
 }
 
-/* A coding style with the levels left; at: its number of levels, list: of precinct sizes. Returns the segment's length.
- */
-static size_t shorten(unsigned char *v, size_t n, size_t at, int list, int level)
+/* A coding style with the levels left; style: the place of Scod or Scoc in it, at: of its number of levels. Returns the
+ * segment's length. */
+static size_t shorten(const iip_jp2_small *s, unsigned char *v, size_t n, size_t style, size_t at)
 {
-    const int left = v[at] > level ? v[at] - level : 0;
+    const int left = v[at] > s->level ? v[at] - s->level : 0;
+    iip_jp2_coding k = {
+        .levels = (unsigned char)left, .xcb = (unsigned char)(v[at + 1] + 2), .ycb = (unsigned char)(v[at + 2] + 2)};
 
-    if (list)
+    if (s->fine) {
+        for (int r = 0; r <= left && r < IIP_JP2_RES; r++)
+            k.precinct[r] = v[style] & 1 ? v[at + 5 + (size_t)r] : 0xff;
+        refine(&k);
+        for (int r = 0; r <= left; r++) {
+            int px, py;
+
+            iip_jp2_small_precinct(&k, r, &px, &py);
+            v[at + 5 + (size_t)r] = (unsigned char)(px | py << 4);
+        }
+        v[style] |= 1;
+    }
+    if (v[style] & 1)
         n = at + 6 + (size_t)left;
     v[at] = (unsigned char)left;
     put16(v + 2, (unsigned)n - 2);
@@ -242,10 +280,10 @@ static unsigned char *put_segments(const iip_jp2_small *s, unsigned char *p, con
         if (marker == COD) {
             p[4] &= (unsigned char)~IIP_JP2_SOP;
             p[5] = 0; /* LRCP */
-            put16(p + 6, (unsigned)s->layers);
-            p += shorten(p, len, 9, p[4] & 1, s->level);
+            put16(p + 6, s->fine ? 1 : (unsigned)s->layers);
+            p += shorten(s, p, len, 4, 9);
         } else if (marker == COC) {
-            p += shorten(p, len, 5 + wide, p[4 + wide] & 1, s->level);
+            p += shorten(s, p, len, 4 + wide, 5 + wide);
         } else {
             p += len;
         }
@@ -266,141 +304,30 @@ static unsigned char *put_head(const iip_jp2_small *s, unsigned char *p)
     return p;
 }
 
-/* --- packets ------------------------------------------------------------------------------------------------------ */
+/* --- the whole of it --- */
 
-typedef struct {
-    iip_jp2_small *s;
-    unsigned char *p; /* NULL: only counts */
-    size_t n, bytes;  /* packets wanted; bytes of all */
-    extent *extent;
-    int eph;
-} writer;
-
-static void put_empty(writer *w, size_t n)
-{
-    const size_t each = w->eph ? 3 : 1;
-
-    w->bytes += n * each;
-    if (!w->p)
-        return;
-    memset(w->p, 0, n * each);
-    for (size_t i = 0; w->eph && i < n; i++)
-        put16(w->p + 3 * i + 1, 0xff92);
-    w->p += n * each;
-}
-
-static iip_status put_wanted(writer *w, uint32_t number, int layer)
-{
-    jpip_packet k;
-
-    if (!jpip_index_packet(w->s->ix, number, layer, &k))
-        return IIP_E_FEATURE;
-    w->bytes += (size_t)k.header_len + k.len;
-    if (w->p) {
-        if (k.header_len)
-            memcpy(w->p, k.header, k.header_len);
-        w->p += k.header_len;
-        w->extent[w->n] = (extent){k.at, k.len, w->p};
-        w->p += k.len;
-    }
-    w->n += k.len > 0;
-    return IIP_OK;
-}
-
-static iip_status put_row(writer *w, const cells *k, int64_t y, int layer)
-{
-    const size_t wide = (size_t)(k->all.x1 - k->all.x0);
-    int64_t from = k->want.x0 > k->all.x0 ? k->want.x0 : k->all.x0,
-            to = k->want.x1 < k->all.x1 ? k->want.x1 : k->all.x1;
-
-    if (y < k->want.y0 || y >= k->want.y1 || from >= to) {
-        put_empty(w, wide);
-        return IIP_OK;
-    }
-    put_empty(w, (size_t)(from - k->all.x0));
-    for (int64_t x = from; x < to; x++)
-        if (put_wanted(w, k->number + (uint32_t)((y - k->y0) * k->wide + (x - k->x0)), layer) != IIP_OK)
-            return IIP_E_FEATURE;
-    put_empty(w, (size_t)(k->all.x1 - to));
-    return IIP_OK;
-}
-
-static iip_status put_packets(writer *w)
-{
-    const iip_jp2_small *s = w->s;
-
-    for (int l = 0; l < s->layers; l++)
-        for (int r = 0; r <= s->most; r++)
-            for (int c = 0; c < s->h->comps; c++) {
-                const cells *k = &s->cell[s->row[c] + (uint32_t)r];
-
-                if (r > s->coding[c].levels - s->level || k->all.x1 == k->all.x0)
-                    continue;
-                for (int64_t y = k->all.y0; y < k->all.y1; y++)
-                    if (put_row(w, k, y, l) != IIP_OK || w->bytes > MOST_DATA)
-                        return IIP_E_FEATURE;
-            }
-    return IIP_OK;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const extent *x = a, *y = b;
-
-    return x->at < y->at ? -1 : x->at > y->at;
-}
-
-/* Reads them in the order of the file, neighbours in one go. */
-static iip_status fetch(iip_jp2_small *s, extent *k, size_t n)
-{
-    unsigned char *buf = malloc(RUN);
-    iip_status rv = IIP_OK;
-
-    if (!buf)
-        return iip_fail(s->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for packets");
-    qsort(k, n, sizeof *k, by_place);
-    for (size_t i = 0, next; i < n && rv == IIP_OK; i = next) {
-        int64_t end = k[i].at + (int64_t)k[i].len;
-
-        for (next = i + 1;
-             next < n && k[next].at - end <= GAP && k[next].at + (int64_t)k[next].len - k[i].at <= (int64_t)RUN; next++)
-            end = k[next].at + (int64_t)k[next].len > end ? k[next].at + (int64_t)k[next].len : end;
-        if (next == i + 1) {
-            rv = iip_jp2_bytes(s->h->f, k[i].out, k[i].len, k[i].at, s->e);
-        } else {
-            rv = iip_jp2_bytes(s->h->f, buf, (size_t)(end - k[i].at), k[i].at, s->e);
-            for (size_t j = i; j < next && rv == IIP_OK; j++)
-                memcpy(k[j].out, buf + (k[j].at - k[i].at), k[j].len);
-        }
-    }
-    free(buf);
-    return rv;
-}
-
-static iip_status write_all(iip_jp2_small *s, writer *w)
+static iip_status write_all(iip_jp2_small *s)
 {
     size_t n, room;
     int complete;
     const unsigned char *head = jpip_index_tile_head(s->ix, s->tile, &n, &complete);
     unsigned char *p, *sot;
+    iip_status rv = complete ? iip_jp2_packets_count(s) : IIP_E_FEATURE;
 
-    if (!complete || put_packets(w) != IIP_OK)
-        return IIP_E_FEATURE;
-    room = 2 + s->h->head_len + 12 + n + 2 + w->bytes + 2;
-    s->mem = malloc(room);
-    w->extent = malloc((w->n + 1) * sizeof *w->extent);
-    if (!s->mem || !w->extent)
+    if (rv != IIP_OK)
+        return rv;
+    room = 2 + s->h->head_len + 12 + n + 2 + s->packed + 2;
+    if (s->fine) /* lists of precincts, in COD and COC segments of more than 12 bytes each */
+        room += (s->h->head_len + n) / 12 * IIP_JP2_RES;
+    if (!(s->mem = malloc(room)))
         return iip_fail(s->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for %zu bytes of packets", room);
     sot = put_head(s, s->mem);
     p = put_segments(s, sot + 12, head, n);
     p = put16(p, SOD);
     s->data = (size_t)(p - s->mem);
-    put16(put32(put16(put16(put16(sot, SOT), 10), 0), (int64_t)((size_t)(p - sot) + w->bytes)), 1);
-    w->p = p;
-    w->n = w->bytes = 0;
-    put_packets(w);
-    s->n = (size_t)(put16(w->p, EOC) - s->mem);
-    return fetch(s, w->extent, w->n);
+    put16(put32(put16(put16(put16(sot, SOT), 10), 0), (int64_t)((size_t)(p - sot) + s->packed)), 1);
+    s->n = (size_t)(put16(p + s->packed, EOC) - s->mem);
+    return iip_jp2_packets_put(s, p);
 }
 
 /* --- what it takes ------------------------------------------------------------------------------------------------ */
@@ -455,27 +382,18 @@ size_t iip_jp2_small_hold(const iip_jp2_head *h, int level, int64_t w, int64_t h
 
 /* --- outside ------------------------------------------------------------------------------------------------------ */
 
-iip_status iip_jp2_small_make(iip_jp2_small **out, const iip_jp2_head *h, const jpip_index *ix, int64_t tile, int level,
-                              int layers, const iip_jp2_box *want, iip_error *e)
+static iip_status make(iip_jp2_small **out, const iip_jp2_small *how, const iip_jp2_box *want)
 {
-    iip_jp2_small *s = calloc(1, sizeof *s);
-    writer w = {.s = s};
+    iip_jp2_small *s = malloc(sizeof *s);
     iip_status rv;
 
     if (!s)
-        return iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a window");
-    s->h = h;
-    s->ix = ix;
-    s->e = e;
-    s->tile = tile;
-    s->level = level;
-    s->coding = jpip_index_coding(ix, tile, 0);
-    s->layers = layers > 0 && layers < s->coding[0].layers ? layers : s->coding[0].layers;
-    w.eph = (s->coding[0].marked & IIP_JP2_EPH) != 0;
+        return iip_fail(how->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for a window");
+    *s = *how;
     rv = plan(s, want);
     if (rv == IIP_OK)
-        rv = write_all(s, &w);
-    free(w.extent);
+        rv = write_all(s);
+    iip_jp2_packets_free(s);
     if (rv == IIP_OK)
         *out = s;
     else
@@ -483,10 +401,31 @@ iip_status iip_jp2_small_make(iip_jp2_small **out, const iip_jp2_head *h, const 
     return rv;
 }
 
+iip_status iip_jp2_small_make(iip_jp2_small **out, const iip_jp2_head *h, const jpip_index *ix, int64_t tile, int level,
+                              int layers, const iip_jp2_box *want, iip_error *e)
+{
+    const int all = jpip_index_tile_layers(ix, tile);
+    iip_jp2_small how = {.h = h,
+                         .ix = ix,
+                         .e = e,
+                         .tile = tile,
+                         .level = level,
+                         .layers = layers > 0 && layers < all ? layers : all,
+                         .fine = 1};
+    iip_status rv = make(out, &how, want);
+
+    if (rv == IIP_OK || rv == IIP_E_MEMORY || rv == IIP_E_IO)
+        return rv;
+    e->status = IIP_OK; /* packet headers that cannot be understood are OpenJPEG's to judge */
+    how.fine = 0;
+    return make(out, &how, want);
+}
+
 void iip_jp2_small_free(iip_jp2_small *s)
 {
     if (s) {
         free(s->row);
+        free(s->coding);
         free(s->cell);
         free(s->mem);
         free(s);

@@ -424,14 +424,6 @@ static iip_jp2_box area(const iip_jp2_head *h, iip_jp2_box tile, int level, cons
     return a;
 }
 
-/* Place in the high band of the nb-th halving. */
-static int64_t high(int64_t v, int nb)
-{
-    const int64_t half = INT64_C(1) << (nb - 1);
-
-    return v <= half ? 0 : iip_jp2_at(v - half, 1, nb);
-}
-
 /* OpenJPEG decodes the code-blocks that 3 coefficients beyond a window need. The 9/7 wavelet needs 4 in its high bands
  * from the third halving on: where a block ends just between, the axis is made longer, by what is one coefficient
  * there. from, to, tile_from, tile_to: on the reference grid. */
@@ -448,11 +440,12 @@ static void reach(const iip_jp2_tile *t, int level, int vertical, int64_t *from,
             const int precinct = k->precinct[k->levels - nb + 1], block = vertical ? k->ycb : k->xcb;
             const int most = (vertical ? precinct >> 4 : precinct & 15) - 1;
             const int64_t edge = (INT64_C(1) << (block < most ? block : most)) - 1;
-            const int64_t a = high(iip_jp2_ceil(*from, sub), nb) - 3, b = high(iip_jp2_ceil(*to, sub), nb) + 3;
+            const int64_t a = iip_jp2_band(iip_jp2_ceil(*from, sub), nb, 1) - 3,
+                          b = iip_jp2_band(iip_jp2_ceil(*to, sub), nb, 1) + 3;
 
-            if (a > high(iip_jp2_ceil(tile_from, sub), nb) && (a & edge) == 0)
+            if (a > iip_jp2_band(iip_jp2_ceil(tile_from, sub), nb, 1) && (a & edge) == 0)
                 left = sub << nb > left ? sub << nb : left;
-            if (b < high(iip_jp2_ceil(tile_to, sub), nb) && (b & edge) == 0)
+            if (b < iip_jp2_band(iip_jp2_ceil(tile_to, sub), nb, 1) && (b & edge) == 0)
                 right = sub << nb > right ? sub << nb : right;
         }
     }

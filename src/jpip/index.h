@@ -158,6 +158,42 @@ typedef struct {
 /* 0: it is not there. */
 int jpip_index_packet(const jpip_index *ix, uint32_t number, int layer, jpip_packet *out);
 
+/* What a layer adds to a code-block: len bytes at `at` in the code-stream, `first` of them its first pass where that
+ * has a segment of its own and is in this layer (else 0, or len); next: share of a later layer, if this is not its
+ * last. */
+typedef struct {
+    int64_t at;
+    uint32_t len, first, next;
+} jpip_share;
+
+typedef struct {
+    uint32_t first, last; /* of its shares */
+    uint16_t passes;      /* 0: none of it is there */
+    uint8_t planes;       /* zero bit-planes */
+} jpip_block;
+
+/* A sub-band's part of a precinct, block by block in raster order. x0, y0: number of the first (coordinates in the
+ * sub-band by the side of code-blocks there). */
+typedef struct {
+    int64_t x0, y0;
+    uint32_t w, h;
+    jpip_block *block;
+} jpip_block_band;
+
+typedef struct {
+    int bands;               /* LL, or HL, LH, HH */
+    jpip_block_band band[3]; /* w, h 0: empty */
+    jpip_share *share;
+    size_t shares, bytes; /* bytes: of all this */
+} jpip_blocks;
+
+/* The code-blocks of a precinct in its first layers, by its packets' headers; h: of the code-stream that the index was
+ * built of. IIP_E_FEATURE: a packet is not there, or not as its header says; IIP_E_FORMAT, IIP_E_CORRUPT: neither is of
+ * use. Free it with jpip_blocks_free(), which takes NULL. */
+iip_status jpip_blocks_read(const jpip_index *ix, const iip_jp2_head *h, const jpip_precinct *who, int layers,
+                            jpip_blocks **out, iip_error *e);
+void jpip_blocks_free(jpip_blocks *q);
+
 /* n bytes of a precinct's bin from off on; f: the code-stream it was built of. IIP_E_RANGE beyond what is there. */
 iip_status jpip_index_read(const jpip_index *ix, const iip_jp2_file *f, uint32_t number, int64_t off, void *buf,
                            size_t n, iip_error *e);

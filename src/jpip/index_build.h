@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files that build a packet index share. index.c lays the index out and goes from tile to tile; index_head.c
- * takes the tile's headers apart, index_walk.c names its packets in their order, index_packet.c finds their lengths by
- * parsing. */
+ * takes the tile's headers apart, index_walk.c names its packets in their order, index_lengths.c takes their lengths
+ * from markers, index_packet.c finds them by parsing. */
 #ifndef JPIP_INDEX_BUILD_H
 #define JPIP_INDEX_BUILD_H
 #include "codec/jp2_siz.h"
@@ -79,7 +79,7 @@ typedef iip_status jpip_visit(void *ctx, uint32_t precinct, int comp, int res, i
 /* Names all packets of the tile. */
 iip_status jpip_walk(jpip_tile *t, jpip_visit *visit, void *ctx);
 
-/* --- index_packet.c --- */
+/* --- index_lengths.c, index_packet.c --- */
 
 /* Where a packet lies; header_len 0: in front of the body, or there is none apart. */
 typedef struct {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The data of a tile, one tile-part after the other, byte by byte. For index_packet.c alone, which reads each header
- * with it: hence inline. */
+ * The data of a tile, one tile-part after the other, byte by byte. For index_packet.c, which reads each header with
+ * it, and index_lengths.c: hence inline. */
 #ifndef JPIP_INDEX_DATA_H
 #define JPIP_INDEX_DATA_H
 #include "jpip/index_build.h"
 #include <stdlib.h>
 
 #define JPIP_DATA_BUFFER ((size_t)32 << 10)
+#define JPIP_DATA_FIRST  ((size_t)512) /* read of a packet of which the header alone is wanted; then twice as much */
 
 typedef struct {
     jpip_tile *t;
@@ -14,7 +15,8 @@ typedef struct {
     int number;
     int64_t end; /* of the part, as far as it is there */
     unsigned char *buf;
-    int64_t at; /* of buf */
+    size_t step; /* bytes of the next read */
+    int64_t at;  /* of buf */
     const unsigned char *p, *limit;
     size_t packed; /* place in t->packed */
     int left;      /* bits of the last byte */
@@ -51,7 +53,7 @@ static inline iip_status open_reader(reader *r, jpip_tile *t)
 {
     const int32_t first = t->h->first[t->tile];
 
-    *r = (reader){.t = t, .buf = malloc(JPIP_DATA_BUFFER)};
+    *r = (reader){.t = t, .buf = malloc(JPIP_DATA_BUFFER), .step = JPIP_DATA_BUFFER};
     if (!r->buf)
         return iip_fail(t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for packets");
     set_part(r, first < 0 ? NULL : &t->h->part[first]);
@@ -69,11 +71,12 @@ static inline int next_byte(reader *r)
 {
     if (r->p == r->limit) {
         const int64_t at = place(r), left = r->end - at;
-        const size_t n = left < (int64_t)JPIP_DATA_BUFFER ? (size_t)left : JPIP_DATA_BUFFER;
+        const size_t n = left < (int64_t)r->step ? (size_t)left : r->step;
 
         if (left <= 0 || iip_jp2_bytes(r->t->f, r->buf, n, at, r->t->e) != IIP_OK)
             return -1;
         r->t->read += (int64_t)n;
+        r->step = r->step < JPIP_DATA_BUFFER ? 2 * r->step : r->step;
         r->at = at;
         r->p = r->buf;
         r->limit = r->buf + n;

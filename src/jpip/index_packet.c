@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where a tile's packets end: by the lengths that PLT or PLM segments give, else by their headers (T.800 B.9, B.10;
- * code-blocks of T.814: a cleanup pass, then the passes of one refinement). */
+ * Where a tile's packets end by their headers, and where the code-blocks in them lie (T.800 B.9, B.10; code-blocks of
+ * T.814: a cleanup pass, then the passes of one refinement). */
 #include "jpip/index_data.h"
 #include <stdlib.h>
 #include <string.h>
@@ -8,158 +8,6 @@
 #define MOST_BLOCKS (1u << 20)          /* code-blocks of a precinct */
 #define MOST_STATE  ((size_t)512 << 20) /* bytes of open precincts in a tile */
 #define MOST_PLANES 128                 /* zero bit-planes, in doubt: none has as many */
-#define TRIED       64                  /* packets whose headers must bear out the lengths that markers give, */
-#define TRIED_BYTES ((int64_t)64 << 10) /* while that takes no more reading */
-
-enum { BYPASS = 1, TERMALL = 4, HT = 0x40 };
-
-/* --- by lengths --------------------------------------------------------------------------------------------------- */
-
-/* Where the first packets end by their headers. */
-typedef struct {
-    jpip_tile *t;
-    int64_t from, end[TRIED]; /* from: what had been read before */
-    int n;
-} trial;
-
-typedef struct {
-    jpip_tile *t;
-    reader r;
-    const unsigned char *v, *end;
-    jpip_put *put;
-    void *ctx;
-    trial trial;
-    int count; /* of packets that were compared */
-} measured;
-
-/* 0: not a length that a packet can have. */
-static int64_t length(const unsigned char **v, const unsigned char *end)
-{
-    int64_t n = 0;
-
-    while (*v < end && n < INT64_C(1) << 32) {
-        const unsigned char b = *(*v)++;
-
-        n = n << 7 | (b & 127);
-        if (!(b & 128))
-            return n;
-    }
-    return 0;
-}
-
-/* Without the zeros that encoders leave behind the last length. */
-static size_t without_padding(const unsigned char *v, size_t n)
-{
-    while (n > 0 && v[n - 1] == 0 && (n == 1 || !(v[n - 2] & 128)))
-        n--;
-    return n;
-}
-
-/* 1 if there are as many lengths as packets, and they fill the tile-parts. */
-static int agree(jpip_tile *t)
-{
-    const iip_jp2_part *part;
-    uint64_t count = 0;
-    int n = 0;
-
-    if (t->h->apart)
-        return 0;
-    for (int32_t i = t->h->first[t->tile]; i >= 0; i = part->next, n++) {
-        jpip_lengths *k = &t->part[n];
-        const unsigned char *v, *end;
-        int64_t sum = 0;
-
-        part = &t->h->part[i];
-        if (!k->there || !t->lengths.n)
-            return 0;
-        v = t->lengths.p + k->at;
-        k->len = without_padding(v, k->len);
-        for (end = v + k->len; v < end; count++) {
-            const int64_t len = length(&v, end);
-
-            if (len == 0)
-                return 0;
-            sum += len;
-        }
-        if (sum != part->at + part->len + part->missing - part->data)
-            return 0;
-    }
-    return n && (t->h->cut ? count <= (uint64_t)t->precincts * (uint64_t)t->layers
-                           : count == (uint64_t)t->precincts * (uint64_t)t->layers);
-}
-
-static iip_status one_length(void *ctx, uint32_t precinct, int c, int res, int layer)
-{
-    measured *m = ctx;
-    jpip_found found = {0};
-    int64_t at;
-
-    while (m->r.part && m->v == m->end) {
-        next_part(&m->r);
-        if (!m->r.part)
-            break;
-        m->v = m->t->lengths.p + m->t->part[m->r.number].at;
-        m->end = m->v + m->t->part[m->r.number].len;
-    }
-    if (!m->r.part)
-        return IIP_E_ABORTED;
-    at = place(&m->r);
-    found.len = length(&m->v, m->end);
-    if (found.len > m->r.end - at)
-        return IIP_E_ABORTED; /* cut */
-    found.part = m->r.number;
-    found.at = skip_sop(&m->r) ? place(&m->r) : at;
-    if (m->t->e->status)
-        return m->t->e->status;
-    go_to(&m->r, at + found.len);
-    if (m->count < m->trial.n && m->trial.end[m->count++] != at + found.len)
-        return IIP_E_FEATURE;
-    found.len -= found.at - at;
-    return found.len < 1 ? iip_jp2_damaged(m->t->e, "a packet without a header")
-                         : m->put(m->ctx, precinct, res, layer, &found);
-}
-
-static iip_status note(void *ctx, uint32_t precinct, int res, int layer, const jpip_found *found)
-{
-    trial *k = ctx;
-
-    k->end[k->n++] = found->at + found->len;
-    return k->n == TRIED || k->t->read - k->from > TRIED_BYTES ? IIP_E_ABORTED : IIP_OK;
-}
-
-/* Lengths that lie and come out even all the same are found out by the first packets, if at all. Headers that cannot be
- * understood prove nothing. */
-static iip_status try_headers(trial *k)
-{
-    const iip_status rv = jpip_by_headers(k->t, note, k);
-
-    if (rv == IIP_E_FORMAT) {
-        k->n = 0;
-        k->t->e->status = IIP_OK;
-        return IIP_OK;
-    }
-    if (rv == IIP_E_CORRUPT)
-        k->t->e->status = IIP_OK;
-    return rv == IIP_E_CORRUPT ? IIP_E_FEATURE : rv;
-}
-
-iip_status jpip_by_lengths(jpip_tile *t, jpip_put *put, void *ctx)
-{
-    measured m = {.t = t, .put = put, .ctx = ctx, .trial = {.t = t, .from = t->read}};
-    iip_status rv;
-
-    if (!agree(t))
-        return IIP_E_FEATURE;
-    if (t->tile == 0 && (rv = try_headers(&m.trial)) != IIP_OK)
-        return rv;
-    if (open_reader(&m.r, t) != IIP_OK)
-        return t->e->status;
-    m.v = t->lengths.p + t->part[0].at;
-    m.end = m.v + t->part[0].len;
-    rv = jpip_walk(t, one_length, &m);
-    free(m.r.buf);
-    return rv;
-}
 
 /* --- bits of a packet header -------------------------------------------------------------------------------------- */
 
@@ -231,14 +79,6 @@ static size_t nodes(uint32_t w, uint32_t h)
     return n;
 }
 
-/* The sub-band's coordinate of a tile-component's edge; nb halvings, other: of the high half on this axis. */
-static int64_t in_band(int64_t v, int nb, int other)
-{
-    const int64_t half = other ? INT64_C(1) << (nb - 1) : 0;
-
-    return v <= half ? 0 : iip_jp2_at(v - half, 1, nb);
-}
-
 /* Code-blocks on an axis of the cell-th precinct; exp: of the precinct in the sub-band. */
 static uint32_t blocks(int64_t from, int64_t to, int64_t cell, int exp, int code_block)
 {
@@ -259,6 +99,8 @@ typedef struct {
     size_t state; /* bytes of open ones */
     jpip_put *put;
     void *ctx;
+    jpip_blocks *blocks; /* what is found goes there, or NULL */
+    size_t room;         /* for its shares */
 } parser;
 
 /* Sizes of the precinct's bands. */
@@ -277,8 +119,8 @@ static size_t measure(const jpip_tile *t, const jpip_grid *g, int c, int res, ui
         const int ox = high && b != 1, oy = high && b != 0; /* HL, LH, HH */
         band *d = &out->band[b];
 
-        d->w = blocks(in_band(x0, nb, ox), in_band(x1, nb, ox), column, g->px - high, q->xcb);
-        d->h = blocks(in_band(y0, nb, oy), in_band(y1, nb, oy), row, g->py - high, q->ycb);
+        d->w = blocks(iip_jp2_band(x0, nb, ox), iip_jp2_band(x1, nb, ox), column, g->px - high, q->xcb);
+        d->h = blocks(iip_jp2_band(y0, nb, oy), iip_jp2_band(y1, nb, oy), row, g->py - high, q->ycb);
         if (d->w == 0 || d->h == 0)
             d->w = d->h = 0;
         n += (size_t)d->w * d->h;
@@ -286,10 +128,9 @@ static size_t measure(const jpip_tile *t, const jpip_grid *g, int c, int res, ui
     return n;
 }
 
-static iip_status open_precinct(parser *ps, int c, int res, uint32_t k)
+static iip_status open_precinct(parser *ps, const jpip_grid *g, int c, int res, uint32_t k)
 {
     jpip_tile *t = ps->t;
-    const jpip_grid *g = &t->grid[t->row[c] + (uint32_t)res];
     precinct m, *out;
     size_t bytes = sizeof m;
     unsigned char *p;
@@ -382,11 +223,11 @@ static unsigned passes(reader *r)
 /* Passes that the segment holds which the next pass belongs to. */
 static unsigned segment(unsigned style, unsigned so_far)
 {
-    if (style & HT)
+    if (style & IIP_JP2_HT)
         return so_far == 0 ? 1 : 3 - so_far;
-    if (style & TERMALL)
+    if (style & IIP_JP2_TERMALL)
         return 1;
-    if (!(style & BYPASS))
+    if (!(style & IIP_JP2_BYPASS))
         return UINT16_MAX;
     if (so_far < 10)
         return 10 - so_far;
@@ -398,11 +239,39 @@ static int log2_of(unsigned n)
     return 31 - __builtin_clz(n);
 }
 
-/* What one code-block adds to the packet's body. */
-static iip_status contribution(parser *ps, unsigned style, band *d, uint32_t x, uint32_t y, int layer, int64_t *body)
+static iip_status add_share(parser *ps, int b, size_t i, const jpip_share *add, unsigned passes)
 {
-    block *k = &d->block[(size_t)y * d->w + x];
+    jpip_blocks *q = ps->blocks;
+    jpip_block *k = &q->band[b].block[i];
+
+    if (q->shares == ps->room) {
+        const size_t room = ps->room ? 2 * ps->room : 256;
+        jpip_share *more = realloc(q->share, room * sizeof *more);
+
+        if (!more)
+            return iip_fail(ps->t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for code-blocks");
+        q->share = more;
+        ps->room = room;
+    }
+    q->share[q->shares] = *add;
+    if (k->passes)
+        q->share[k->last].next = (uint32_t)q->shares;
+    else
+        k->first = (uint32_t)q->shares;
+    k->last = (uint32_t)q->shares++;
+    k->passes = (uint16_t)passes;
+    return IIP_OK;
+}
+
+/* What one code-block adds to the packet's body. */
+static iip_status contribution(parser *ps, unsigned style, precinct *of, int b, uint32_t x, uint32_t y, int layer,
+                               int64_t *body)
+{
+    band *d = &of->band[b];
+    const size_t i = (size_t)y * d->w + x;
+    block *k = &d->block[i];
     reader *r = &ps->r;
+    jpip_share share = {.at = *body};
     unsigned n;
 
     if (k->passes) {
@@ -416,14 +285,16 @@ static iip_status contribution(parser *ps, unsigned style, band *d, uint32_t x, 
         while (!below(r, d->planes, d, x, y, planes) && !r->over)
             if (++planes > MOST_PLANES)
                 return iip_jp2_damaged(ps->t->e, "a code-block of too many zero bit-planes");
+        if (ps->blocks)
+            ps->blocks->band[b].block[i].planes = (uint8_t)(planes - 1);
     }
     n = passes(r);
     while (bit(r))
         if (++k->lblock > 32)
             return iip_jp2_damaged(ps->t->e, "a code-block too long");
-    if (k->passes + n > (style & HT ? 3 : UINT16_MAX / 2))
-        return style & HT ? iip_jp2_bad(ps->t->e, "HT code-blocks of several sets, and no PLT segments")
-                          : iip_jp2_damaged(ps->t->e, "a code-block of too many passes");
+    if (k->passes + n > (style & IIP_JP2_HT ? 3 : UINT16_MAX / 2))
+        return style & IIP_JP2_HT ? iip_jp2_bad(ps->t->e, "HT code-blocks of several sets, and no PLT segments")
+                                  : iip_jp2_damaged(ps->t->e, "a code-block of too many passes");
     while (n > 0 && !r->over) {
         unsigned some = segment(style, k->passes);
         int width;
@@ -432,10 +303,13 @@ static iip_status contribution(parser *ps, unsigned style, band *d, uint32_t x, 
         if ((width = k->lblock + log2_of(some)) > 32)
             return iip_jp2_damaged(ps->t->e, "a code-block too long");
         *body += bits(r, width);
+        if (k->passes == 0)
+            share.first = (uint32_t)(*body - share.at);
         k->passes = (uint16_t)(k->passes + some);
         n -= some;
     }
-    return IIP_OK;
+    share.len = (uint32_t)(*body - share.at);
+    return ps->blocks && !r->over ? add_share(ps, b, i, &share, k->passes) : IIP_OK;
 }
 
 /* The header from its first bit to behind EPH; *body: what follows it. */
@@ -449,14 +323,14 @@ static iip_status header(parser *ps, uint32_t k, int c, int res, int layer, int6
     r->left = 0;
     r->byte = 0;
     r->over = 0;
-    if (!ps->open[k] && open_precinct(ps, c, res, k) != IIP_OK)
+    if (!ps->open[k] && open_precinct(ps, &ps->t->grid[ps->t->row[c] + (uint32_t)res], c, res, k) != IIP_OK)
         return ps->t->e->status;
     q = ps->open[k];
     if (bit(r))
         for (int b = 0; b < q->bands; b++)
             for (uint32_t y = 0; y < q->band[b].h; y++)
                 for (uint32_t x = 0; x < q->band[b].w && !r->over; x++)
-                    if (contribution(ps, style, &q->band[b], x, y, layer, body) != IIP_OK)
+                    if (contribution(ps, style, q, b, x, y, layer, body) != IIP_OK)
                         return ps->t->e->status;
     if (!r->over && r->byte == 0xff && header_byte(r) < 0)
         r->over = 1;
@@ -518,4 +392,114 @@ iip_status jpip_by_headers(jpip_tile *t, jpip_put *put, void *ctx)
     free(ps.r.buf);
     free(ps.open);
     return rv;
+}
+
+/* --- code-blocks of one precinct ---------------------------------------------------------------------------------- */
+
+/* Its packets, of the first layers. IIP_E_FEATURE: one is not there, or is longer than its header says. */
+static iip_status read_blocks(parser *ps, const jpip_index *ix, uint32_t number, int c, int r, int layers)
+{
+    jpip_tile *t = ps->t;
+
+    for (int layer = 0; layer < layers; layer++) {
+        const size_t from = ps->blocks->shares;
+        int64_t body, at;
+        jpip_packet k;
+
+        if (!jpip_index_packet(ix, number, layer, &k))
+            return IIP_E_FEATURE;
+        t->packed.p = (unsigned char *)k.header;
+        t->packed.n = k.header_len;
+        ps->r.packed = 0;
+        ps->r.at = k.at;
+        ps->r.end = k.at + k.len;
+        ps->r.p = ps->r.limit = ps->r.buf;
+        ps->r.step = JPIP_DATA_FIRST;
+        if (header(ps, 0, c, r, layer, &body) != IIP_OK)
+            return t->e->status;
+        at = place(&ps->r);
+        if (ps->r.over || body != ps->r.end - at)
+            return IIP_E_FEATURE;
+        for (size_t i = from; i < ps->blocks->shares; i++)
+            ps->blocks->share[i].at += at;
+    }
+    return IIP_OK;
+}
+
+/* The tables of its bands, empty. */
+static iip_status make_blocks(parser *ps, const jpip_grid *g, const jpip_precinct *who, jpip_blocks **out)
+{
+    jpip_tile *t = ps->t;
+    const iip_jp2_coding *q = &t->coding[who->comp];
+    const iip_jp2_comp *comp = &t->h->comp[who->comp];
+    const int high = who->res > 0, nb = q->levels - who->res + high, ex = g->px - high, ey = g->py - high;
+    const int xcb = q->xcb < ex ? q->xcb : ex, ycb = q->ycb < ey ? q->ycb : ey;
+    const int64_t px = ((g->box.x0 >> g->px) + who->x) << ex, py = ((g->box.y0 >> g->py) + who->y) << ey;
+    precinct *open;
+    size_t n = 0;
+    jpip_block *at;
+
+    if (open_precinct(ps, g, who->comp, who->res, 0) != IIP_OK)
+        return t->e->status;
+    open = ps->open[0];
+    for (int b = 0; b < open->bands; b++)
+        n += (size_t)open->band[b].w * open->band[b].h;
+    if (!(*out = ps->blocks = calloc(1, sizeof **out + n * sizeof(jpip_block))))
+        return iip_fail(t->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for code-blocks");
+    at = (jpip_block *)(void *)(*out + 1);
+    (*out)->bands = open->bands;
+    (*out)->bytes = sizeof **out + n * sizeof *at;
+    for (int b = 0; b < open->bands; b++) {
+        const band *d = &open->band[b];
+        const int64_t x = iip_jp2_band(iip_jp2_ceil(t->box.x0, comp->dx), nb, high && b != 1);
+        const int64_t y = iip_jp2_band(iip_jp2_ceil(t->box.y0, comp->dy), nb, high && b != 0);
+
+        (*out)->band[b] = (jpip_block_band){(x > px ? x : px) >> xcb, (y > py ? y : py) >> ycb, d->w, d->h, at};
+        at += (size_t)d->w * d->h;
+    }
+    return IIP_OK;
+}
+
+iip_status jpip_blocks_read(const jpip_index *ix, const iip_jp2_head *h, const jpip_precinct *who, int layers,
+                            jpip_blocks **out, iip_error *e)
+{
+    jpip_res res;
+    precinct *open = NULL;
+    jpip_tile t = {.h = h,
+                   .f = h->f,
+                   .e = e,
+                   .tile = who->tile,
+                   .box = jpip_index_tile_box(ix, who->tile),
+                   .coding = jpip_index_coding(ix, who->tile, 0)};
+    parser ps = {.t = &t, .open = &open};
+    jpip_grid g;
+    iip_status rv;
+
+    *out = NULL;
+    e->status = IIP_OK;
+    jpip_index_res(ix, who->tile, who->comp, who->res, &res);
+    /* The only precinct that is open is number 0 here */
+    g = (jpip_grid){res.box, res.wide, res.high, -(uint32_t)(who->y * res.wide + who->x), res.px, res.py};
+    rv = make_blocks(&ps, &g, who, out);
+    if (rv == IIP_OK && !(ps.r.buf = malloc(JPIP_DATA_BUFFER)))
+        rv = iip_fail(e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for packets");
+    ps.r.t = &t;
+    if (rv == IIP_OK)
+        rv = read_blocks(&ps, ix, who->number, who->comp, who->res, layers);
+    close_precinct(&ps, 0);
+    free(ps.r.buf);
+    if (rv == IIP_OK)
+        (*out)->bytes += ps.room * sizeof *(*out)->share;
+    if (rv != IIP_OK) {
+        jpip_blocks_free(*out);
+        *out = NULL;
+    }
+    return rv;
+}
+
+void jpip_blocks_free(jpip_blocks *q)
+{
+    if (q)
+        free(q->share);
+    free(q);
 }

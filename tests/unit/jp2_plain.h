@@ -27,6 +27,23 @@ typedef struct {
     int poc;                          /* with a progression order change */
 } recipe;
 
+/* A folder of this process alone, for tools that work on files: the same test may run twice at once. Its name in top
+ * (of 32). */
+static UNUSED void tool_folder(char *top)
+{
+    assert_int_equal(system("mkdir -p build/tmp"), 0);
+    strcpy(top, "build/tmp/jp2-XXXXXX");
+    assert_non_null(mkdtemp(top));
+}
+
+static UNUSED void tool_folder_gone(const char *top)
+{
+    char command[64];
+
+    snprintf(command, sizeof command, "rm -r %s", top);
+    assert_int_equal(system(command), 0);
+}
+
 typedef struct {
     bytes b;
     size_t at;

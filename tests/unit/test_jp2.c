@@ -4,7 +4,8 @@
  * with the picture that went in and with grk_decompress.
  * Longer than 600 lines: every shape of code-stream is made here and has its row. */
 #include "jp2_marks.h"
-#include "codec/jp2.h"
+#include "codec/jp2_small.h"
+#include "jpip/index.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -84,6 +85,22 @@ static const recipe recipes[] = {
     {"precincts, every one other", 500, 400, 5, 3, .comps = 3, .levels = 3, .precinct = 32, .csty = 6,
      .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
     {"precincts in tiles", 700, 500, 37, 51, 320, 250, 5, 9, RGB, .levels = 3, .lossy = 1, .precinct = 32},
+    /* of which code-blocks are taken out of their packets */
+    {"blocks", 270, 200, 37, 51, RGB, .levels = 3, .block = 8, .rate = {20, 5}},
+    {"blocks, lossy, layers", 270, 200, 101, 33, RGB, .levels = 4, .block = 8, .lossy = 1, .rate = {40, 20, 10},
+     .order = OPJ_RPCL},
+    {"blocks, 4:2:0, markers", 270, 200, 33, 17, .comps = 3, .levels = 3, .block = 8, .csty = 6, .lossy = 1,
+     .comp = {{1, 1, 8, 0}, {2, 2, 8, 0}, {2, 2, 8, 0}}, .rate = {20, 6}},
+    {"blocks, every one other", 240, 170, 5, 3, .comps = 3, .levels = 3, .block = 8,
+     .comp = {{3, 2, 8, 0}, {1, 4, 8, 0}, {5, 1, 8, 0}}},
+    {"blocks, styles", 240, 170, RGB, .levels = 3, .block = 16, .style = 2 | 8 | 16 | 32, .rate = {30, 3}},
+    {"blocks of many passes", 240, 170, .comps = 1, .comp = {{1, 1, 16, 0}}, .levels = 2, .block = 16,
+     .rate = {30, 3, 1}},
+    {"blocks, bypass", 240, 170, RGB, .levels = 3, .block = 16, .style = 1, .rate = {30, 3}},
+    {"blocks, termination", 240, 170, RGB, .levels = 3, .block = 16, .style = 4},
+    {"blocks in precincts", 270, 200, 37, 51, RGB, .levels = 4, .block = 4, .precinct = 256, .order = OPJ_PCRL,
+     .rate = {20, 5}},
+    {"blocks in tiles", 270, 200, 37, 51, 180, 140, 5, 9, RGB, .levels = 3, .lossy = 1, .block = 8},
     {"two and three", 203, 151, .comps = 2, .levels = 3, .comp = {{2, 2, 8, 0}, {3, 3, 8, 0}}},
 };
 #define RECIPES (sizeof recipes / sizeof *recipes)
@@ -527,15 +544,19 @@ static void high_throughput(void **state)
                 {"-M 64 -I", 0, 0},
                 {"-M 64 -I -t 200,90 -n 4", 0, 1},
                 {"-M 64 -c [64,64] -n 4 -p RPCL", 1, 0},
-                {"-M 64 -c [32,32] -n 3 -I", 0, 0}};
+                {"-M 64 -c [32,32] -n 3 -I", 0, 0},
+                {"-M 64 -b 8,8 -n 3", 1, 0},
+                {"-M 64 -b 16,16 -n 3 -I", 0, 0}};
     const int w = 431, h = 317;
     iip_raster in = painted(w, h, 3, IIP_U8);
+    char top[32], path[64];
     FILE *f;
 
     if (system("command -v grk_compress grk_decompress >/dev/null") != 0)
         skip();
-    assert_int_equal(system("mkdir -p build/tmp"), 0);
-    f = fopen("build/tmp/ht.ppm", "wb");
+    tool_folder(top);
+    snprintf(path, sizeof path, "%s/in.ppm", top);
+    f = fopen(path, "wb");
     assert_non_null(f);
     fprintf(f, "P6\n%d %d\n255\n", w, h);
     fwrite(in.px, 1, in.stride * (size_t)h, f);
@@ -545,10 +566,11 @@ static void high_throughput(void **state)
         bytes b;
         subject t;
 
-        snprintf(command, sizeof command, "grk_compress -i build/tmp/ht.ppm -o build/tmp/ht.jp2 %s >/dev/null 2>&1",
+        snprintf(command, sizeof command, "cd %s && grk_compress -i in.ppm -o ht.jp2 %s >/dev/null 2>&1", top,
                  rows[i].options);
         assert_int_equal(system(command), 0);
-        b = load("build/tmp/ht.jp2");
+        snprintf(path, sizeof path, "%s/ht.jp2", top);
+        b = load(path);
         opened(&t, b);
         if (rows[i].lossless)
             check_ht(&t, 0, &in);
@@ -559,20 +581,66 @@ static void high_throughput(void **state)
             free(ref.px);
             if (l && rows[i].tiled) /* grk_decompress 10.0.5 itself makes something else of it each time */
                 continue;
-            snprintf(command, sizeof command,
-                     "grk_decompress -i build/tmp/ht.jp2 -o build/tmp/ht-out.ppm -r %d >/dev/null 2>&1", l);
+            snprintf(command, sizeof command, "cd %s && grk_decompress -i ht.jp2 -o out.ppm -r %d >/dev/null 2>&1", top,
+                     l);
             assert_int_equal(system(command), 0);
-            ref = load_pnm("build/tmp/ht-out.ppm");
+            snprintf(path, sizeof path, "%s/out.ppm", top);
+            ref = load_pnm(path);
             check_ht(&t, l, &ref);
             free(ref.px);
         }
         done(&t);
         free(b.p);
     }
-    unlink("build/tmp/ht.ppm");
-    unlink("build/tmp/ht.jp2");
-    unlink("build/tmp/ht-out.ppm");
+    tool_folder_gone(top);
     free(in.px);
+}
+
+/* --- what OpenJPEG is given ----------------------------------------------------------------------------------------
+ */
+
+/* Of a file without precincts, or with large ones, a window takes a small picture all the same, unless the segments of
+ * its code-blocks forbid it. */
+static void small_pictures(void **state)
+{
+    static const struct {
+        const char *name;
+        int small;
+    } rows[] = {{"blocks", 1},         {"blocks, lossy, layers", 1}, {"blocks, 4:2:0, markers", 1},
+                {"blocks, styles", 1}, {"blocks in precincts", 1},   {"blocks of many passes", 1},
+                {"blocks, bypass", 0}, {"blocks, termination", 0}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const recipe *k = recipes;
+        iip_jp2_box want[MOST_COMPS], box;
+        iip_jp2_small *small;
+        iip_jp2_file f;
+        iip_jp2_head h;
+        jpip_index *ix;
+        apr_pool_t *p;
+        iip_error e;
+        bytes b;
+
+        while (strcmp(k->name, rows[i].name) != 0)
+            k++;
+        b = stream_of(k);
+        assert_int_equal(apr_pool_create(&p, pool), APR_SUCCESS);
+        assert_int_equal(iip_jp2_open(&f, iip_source_memory(b.p, b.n, "x", p), p, &e), IIP_OK);
+        assert_int_equal(iip_jp2_head_read(&h, &f, 0, p, &e), IIP_OK);
+        assert_int_equal(jpip_index_build(&ix, &f, NULL, &e), IIP_OK);
+        for (int c = 0; c < k->comps; c++) {
+            const comp q = comp_of(k, c);
+
+            want[c] = (iip_jp2_box){150 / q.dx, 120 / q.dy, 170 / q.dx, 140 / q.dy};
+        }
+        assert_int_equal(iip_jp2_small_make(&small, &h, ix, 0, 0, 0, want, &e), IIP_OK);
+        box = iip_jp2_small_box(small);
+        assert_int_equal((box.x1 - box.x0) * (box.y1 - box.y0) * 2 < (int64_t)k->w * k->h, rows[i].small);
+        iip_jp2_small_free(small);
+        jpip_index_free(ix);
+        apr_pool_destroy(p);
+        free(b.p);
+    }
 }
 
 /* --- damage and limits -------------------------------------------------------------------------------------------- */
@@ -770,7 +838,7 @@ static int group(void)
         cmocka_unit_test(one_reader),     cmocka_unit_test(rectangles_refused),
         cmocka_unit_test(packed_headers), cmocka_unit_test(high_throughput),
         cmocka_unit_test(damaged),        cmocka_unit_test(bombs),
-        cmocka_unit_test(long_files),
+        cmocka_unit_test(long_files),     cmocka_unit_test(small_pictures),
     };
 
     int failed;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <apr_strings.h>
 
-#define TOP     "build/tmp/indexes"
+#define TOP     "indexes" /* in a folder of this process */
 #define PICTURE TOP "/picture.j2k"
 #define DAY     apr_time_from_sec(86400)
 
@@ -406,14 +406,18 @@ int main(void)
         cmocka_unit_test(replaced),
         cmocka_unit_test(behind),
     };
+    char top[32];
     int failed;
 
     apr_initialize();
     apr_pool_create(&pool, NULL);
+    tool_folder(top);
+    assert_int_equal(chdir(top), 0);
     picture = stream_of(&k);
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(picture.p);
-    assert_int_equal(system("rm -rf " TOP), 0);
+    assert_int_equal(chdir("../../.."), 0);
+    tool_folder_gone(top);
     apr_terminate();
     return failed;
 }
