@@ -209,13 +209,16 @@ static const struct {
 };
 enum { RIGHTS, TITLE, DESCRIPTION, CREATOR, KEYWORDS, COMMENT, DATE, SOFTWARE };
 
-/* UTF-8, or as it lies in the file; NULL: nothing is said. */
+/* UTF-8, or as it lies in the file; NULL: nothing is said. IIPCopyright stands for the picture's own, as in answers. */
 static const char *text_of(const teller *t, int i)
 {
     const iip_info *info = t->info;
-    const char *s = NULL;
+    const char *s = i == RIGHTS ? t->rq->set->copyright : NULL;
     size_t n = 0;
 
+    if (s && *s)
+        return s;
+    s = NULL;
     if (texts[i].tag)
         s = iip_exif_text(info->exif, info->exif_len, texts[i].tag, &n);
     if (s && n)

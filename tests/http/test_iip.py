@@ -172,7 +172,7 @@ def test_objects(iip):
     assert lines(iip("FIF=v.jpg&OBJ=Tile-size&OBJ=Resolutions")) == ["Tile-size:256 256", "Resolutions:250 187,500 375,1000 750,2000 1500"]
 
 
-def test_metadata(iip, pics):
+def test_metadata(iip, serve, pics):
     r = iip("FIF=texts.tif&OBJ=DPI")
     x, y = map(float, lines(r)[0][4:].split(" "))
     assert abs(x - 300 / 0.0254) < 1e-3 and x == y
@@ -189,6 +189,10 @@ def test_metadata(iip, pics):
     assert r["Content-Type"] == "application/json" and r.body.startswith(b"{ \n\t\"") and r.body.endswith(b"\n}\r\n")
     assert r.json()["description"] == 'A "view" <of> Zürich' and r.json()["software"] == "paint \\ 3" and len(r.json()) == 9
     assert iip("FIF=v.tif&OBJ=metadata").body == b"{}\r\n"
+    own = serve(IIP.replace("{dir0}", pics[0]) % 'IIPCopyright "(c) the archive"')
+    for name in ("v", "texts"):
+        assert own.get("/iip?FIF=%s.tif&OBJ=rights" % name).body == b"(c) the archive\r\n"
+        assert own.get("/iip?FIF=%s.tif&OBJ=metadata" % name).json()["rights"] == "(c) the archive"
     r = iip("FIF=texts.tif&OBJ=xmp")
     assert r["Content-Type"] == "application/xml" and r.body == pics[1]["xmp"]
     for q, body in (("OBJ=xmp&OBJ=date", pics[1]["xmp"] + b"\r\n2020:02:03 04:05:06\r\n"), ("OBJ=stack&OBJ=foo", b"[]\r\nError/7:3 2 foo\r\n"),
