@@ -229,6 +229,46 @@ static void test_copy(void **state)
     planes_free(&p);
 }
 
+/* R35: where a level's size was rounded down, and a tile of it is asked by the size rounded up, its last row and column
+ * come twice; those of chroma are the ones of their pixels. */
+static void test_rounded(void **state)
+{
+    unsigned seed = 16;
+
+    for (int i = 0; i < 4; i++) {
+        const int64_t w = 60 + i % 2, h = 46 + i / 2; /* of the level */
+        planes p = planes_new(w, h, &seed);
+        iip_info info = info_of(2 * w + 1, 2 * h + 1, 16);
+        iip_request rq = part_of((iip_rect){0, 0, 2 * w + 1, 2 * h + 1}, w + 1, h + 1);
+        iip_stage_t *top[IIP_PLANES];
+        picture got[IIP_PLANES];
+        int64_t turn;
+        iip_budget b = {.limit = 1 << 20};
+        apr_pool_t *pool;
+        iip_error e;
+
+        info.levels = info.virtual_from = 2;
+        info.level[1] = (iip_level){w, h, 16, 16};
+        rq.level = 1;
+        apr_pool_create(&pool, NULL);
+        assert_true(iip_request_planes(&rq, &info));
+        assert_int_equal(iip_planes_build(top, &turn, &rq, &info, fetch, &p, &b, pool, &e), IIP_OK);
+        assert_int_equal(pull(top, turn, got, &e), IIP_OK);
+        for (int k = 0; k < IIP_PLANES; k++) {
+            const picture *in = &p.plane[k];
+
+            assert_true(got[k].w == (k ? (w + 2) / 2 : w + 1) && got[k].h == (k ? (h + 2) / 2 : h + 1));
+            for (int64_t y = 0; y < got[k].h; y++)
+                for (int64_t x = 0; x < got[k].w; x++)
+                    assert_true(*at(&got[k], x, y, 0) ==
+                                *at(in, x < in->w ? x : in->w - 1, y < in->h ? y : in->h - 1, 0));
+            free(got[k].v);
+        }
+        apr_pool_destroy(pool);
+        planes_free(&p);
+    }
+}
+
 /* What is said to be held is never less than what is. */
 static void test_memory(void **state)
 {
@@ -383,6 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows), cmocka_unit_test(test_copy),      cmocka_unit_test(test_failures),
         cmocka_unit_test(test_when),    cmocka_unit_test(test_planes_of), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_rounded),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
