@@ -145,7 +145,8 @@ def asan(s):
     if not sanitized(s):
         return
     s.units("build/asan", env=SANITIZE)
-    pytest(s, "event", "-m", "not slow", *["tests/http/test_%s.py" % f for f in ("vectors", "uri", "names", "files", "answers", "pixels", "stability")],
+    pytest(s, "event", "-m", "not slow", *["tests/http/test_%s.py" % f for f in ("vectors", "uri", "names", "files", "answers", "pixels", "stability",
+                                                                                   "iip", "jpip", "thumb", "purge")],
            env={"IIP_BUILD": "build/asan", "IIP_ASAN": "1"})
 
 
