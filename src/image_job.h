@@ -3,7 +3,7 @@
 #ifndef IIP_IMAGE_JOB_H
 #define IIP_IMAGE_JOB_H
 #include "serve.h"
-#include "cache/cells.h"
+#include "cache/ahead.h"
 #include "gate.h"
 #include "jpip/index.h"
 #include <apr_siphash.h>
@@ -14,6 +14,8 @@ struct iip_server {
     iip_l2_t *l2; /* NULL: there is none */
     jpip_indexes *indexes;
     iip_gate gate;
+    int threads; /* for one large request */
+    iip_idle_fn *idle;
     size_t cell_budget;
     unsigned char secret[2][APR_SIPHASH_KSIZE]; /* nobody can make another profile with the same icc_id */
 };

@@ -17,6 +17,7 @@
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COLOUR_BUDGET (16 << 20) /* bytes of tables: some eight of inks, a hundred of others */
 #define COUNT_BUDGET  (1 << 20)  /* of histograms: some four hundred */
@@ -45,6 +46,8 @@ iip_server_t *iip_server_create(const iip_server_settings *set, apr_pool_t *p)
     sv->chain = iip_cache_create("directories", CHAIN_BUDGET, p);
     iip_jp2_indexes(sv->indexes, -1);
     iip_tiff_indexes(sv->chain);
+    sv->idle = iip_ahead_idle;
+    sv->threads = set->threads > 0 ? (int)set->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
     iip_gate_init(&sv->gate, (int)set->max_decodes.a, (int)set->max_decodes.b);
     return sv->info && sv->cell && sv->output && sv->colour && sv->histogram && sv->mark && sv->chain && sv->readers &&
                    sv->indexes
@@ -427,20 +430,19 @@ static iip_status output_rows(output *o, iip_stage_t *top, int k, int64_t rows, 
 }
 
 /* cells > pipeline > encoder > sink. */
-static iip_status make(const iip_job *j, iip_cells *cells, const iip_aids *aids, const iip_encoder *enc, iip_sink *k,
-                       iip_error *e)
+static iip_status make(const iip_job *j, int planes, iip_fetch_fn *fetch, void *cells, const iip_aids *aids,
+                       const iip_encoder *enc, iip_sink *k, iip_error *e)
 {
     iip_budget *b = j->b;
     iip_stage_t *top[IIP_PLANES];
-    output o = {.j = j, .enc = enc, .k = k, .at = apr_time_now()};
+    output o = {.j = j, .enc = enc, .k = k, .planes = planes, .at = apr_time_now()};
     const apr_interval_time_t inside = b->spent.decode + b->spent.read;
     int64_t band = STRIP;
     apr_time_t t0;
     iip_status rv;
 
-    o.planes = cells->planes = iip_request_planes(j->rq, j->info);
-    rv = o.planes ? iip_planes_build(top, &band, j->rq, j->info, iip_cells_fetch, cells, b, j->pool, e)
-                  : iip_pipeline_build(top, j->rq, j->info, enc, aids, iip_cells_fetch, cells, b, j->pool, e);
+    rv = planes ? iip_planes_build(top, &band, j->rq, j->info, fetch, cells, b, j->pool, e)
+                : iip_pipeline_build(top, j->rq, j->info, enc, aids, fetch, cells, b, j->pool, e);
     if (rv != IIP_OK)
         return rv;
     o.shape = top[0]->shape;
@@ -517,6 +519,18 @@ static iip_status pass_through(const iip_job *j, const iip_encoder *enc, buffer_
     return rv;
 }
 
+/* Help for large work, as far as memory is left. */
+static iip_ahead_t *look_ahead(const iip_job *j, iip_cells *cells)
+{
+    const int64_t needs = j->large ? iip_request_memory(j->rq, j->info) : 0;
+    iip_rect cover;
+
+    if (!j->large || needs >= (int64_t)(j->b->limit < INT64_MAX ? j->b->limit : INT64_MAX))
+        return NULL;
+    cover = cells->planes ? iip_planes_cover(j->rq, j->info) : iip_request_cover(j->rq, j->info);
+    return iip_ahead_begin(cells, j->rq->level, cover, j->sv->threads - 1, j->b->limit - (size_t)needs, j->sv->idle);
+}
+
 /* The cold work, inside a place of the gate. Its pool ends with it: what it held is free before the last byte is sent.
  */
 static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_error *e)
@@ -525,7 +539,9 @@ static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_erro
     const iip_request *asked = j->rq, *rq = asked;
     iip_request there = *rq;
     iip_cells cells;
+    iip_ahead_t *ahead = NULL;
     iip_job_aids aids;
+    int same;
     iip_status rv;
 
     if (apr_pool_create(&j->pool, outer) != APR_SUCCESS) {
@@ -542,10 +558,15 @@ static iip_status work(iip_job *j, const iip_encoder *enc, iip_sink *k, iip_erro
     }
     iip_job_cells(&cells, j, rq->level,
                   (double)rq->src.w / (double)iip_info_w(j->info) * (double)rq->src.h / (double)iip_info_h(j->info));
-    if ((rv = iip_job_aids_take(j, &aids, e)) == IIP_OK)
-        rv = make(j, &cells, &aids.aids, enc, k, e);
+    if ((rv = iip_job_aids_take(j, &aids, e)) == IIP_OK) {
+        cells.planes = iip_request_planes(j->rq, j->info);
+        ahead = look_ahead(j, &cells);
+        rv = make(j, cells.planes, ahead ? iip_ahead_fetch : iip_cells_fetch, ahead ? (void *)ahead : &cells,
+                  &aids.aids, enc, k, e);
+    }
     iip_job_aids_drop(&aids);
-    if (rv == IIP_OK && cells.lease && !iip_source_same(cells.lease->src))
+    same = iip_ahead_end(ahead);
+    if (rv == IIP_OK && (!same || (cells.lease && !iip_source_same(cells.lease->src))))
         rv = iip_fail(e, IIP_E_CHANGED, 0, "replaced while it was decoded");
     iip_cells_done(&cells, rv == IIP_OK || rv == IIP_E_ABORTED || rv == IIP_E_TIMEOUT);
     apr_pool_destroy(j->pool);

@@ -145,6 +145,8 @@ enum { IIP_INTERPOLATE_NEAREST, IIP_INTERPOLATE_BILINEAR, IIP_INTERPOLATE_LANCZO
 #define IIP_SERVER_SETTINGS(X)                                                                                         \
     X(IIPMaxDecodes, max_decodes, PLACES, S, "", N, "n [waiting]",                                                     \
       "requests that decode at once in a child, and how many may wait; default: cores, four times that")               \
+    X(IIPThreads, threads, NUMBER, S, "", N, "n",                                                                      \
+      "threads that one large request may use while cores are idle; 1: never more than its own; default: cores")       \
     X(IIPCacheSize, cache_size, PAIR, S, "10M 32M", N, "encoded [decoded]",                                            \
       "bytes of encoded answers and of decoded tiles kept per child")                                                  \
     X(IIPMetadataCache, metadata_cache, PAIR, S, "1000 64", N, "images [open readers]",                                \

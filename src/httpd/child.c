@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What each child has of its own: the opened roots and the server object with its caches. */
 #include "httpd/jpipd.h"
+#include "cache/ahead.h"
 #include "gate.h"
 #include <malloc.h>
 #include <stdlib.h>
@@ -110,8 +111,9 @@ static void open_roots(iip_root *root, server_rec *s)
 }
 
 /* Before httpd forgets where our code was. */
-static apr_status_t release_faults(void *unused)
+static apr_status_t end_of_process(void *unused)
 {
+    iip_ahead_close();
     iip_quarantine_release();
     return APR_SUCCESS;
 }
@@ -135,7 +137,7 @@ void iipd_child_init(apr_pool_t *pchild, server_rec *s)
     iip_server_permits(server, iipd_shared_permits());
     iip_source_generations(iipd_shared_generations());
     iip_quarantine_use(iipd_shared_quarantine(), 1);
-    apr_pool_cleanup_register(pchild, NULL, release_faults, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pchild, NULL, end_of_process, apr_pool_cleanup_null);
     if (iip_server_share(server, &set, iipd_memcached_secret(), &e))
         ap_log_error(APLOG_MARK, APLOG_ERR, e.apr, s, "IIP0021: %s", e.detail);
     open_roots(iipd_roots(), s);

@@ -109,17 +109,24 @@ static void whole_chroma(int64_t *pos, int64_t *n, int64_t have)
     *n = (end < have ? end : have) - *pos;
 }
 
+iip_rect iip_planes_cover(const iip_request *rq, const iip_info *info)
+{
+    iip_rect c = iip_request_cover(rq, info);
+
+    whole_chroma(&c.x, &c.w, info->level[rq->level].w);
+    whole_chroma(&c.y, &c.h, info->level[rq->level].h);
+    return c;
+}
+
 static feed *feed_new(const iip_request *rq, const iip_info *info, iip_fetch_fn *fetch, void *ctx, iip_budget *b,
                       apr_pool_t *p, iip_error *e)
 {
     feed *f = iip_budget_alloc(b, sizeof *f, p, e);
-    iip_rect c = iip_request_cover(rq, info);
+    const iip_rect c = iip_planes_cover(rq, info);
     int64_t rows;
 
     if (!f)
         return NULL;
-    whole_chroma(&c.x, &c.w, info->level[rq->level].w);
-    whole_chroma(&c.y, &c.h, info->level[rq->level].h);
     *f = (feed){.cover = c, .level = rq->level, .fetch = fetch, .ctx = ctx, .budget = b, .pool = p};
     f->cell_h = iip_strip_rows(info, rq->level, c.w);
     rows = f->cell_h + IIP_PLANES_HELD < c.h ? f->cell_h + IIP_PLANES_HELD : c.h;

@@ -94,6 +94,8 @@ iip_status iip_pipeline_build(iip_stage_t **top, const iip_request *rq, const ii
 #define IIP_PLANES_HELD 96
 iip_status iip_planes_build(iip_stage_t *top[IIP_PLANES], int64_t *turn, const iip_request *rq, const iip_info *info,
                             iip_fetch_fn *fetch, void *ctx, iip_budget *b, apr_pool_t *p, iip_error *e);
+/* What of the level is fetched then: iip_request_cover() with even edges, but where the level ends. */
+iip_rect iip_planes_cover(const iip_request *rq, const iip_info *info);
 /* RGB of 8 bits to planes of 4:2:0 by JFIF's formulas; a chroma sample is the mean of its pixels. */
 void iip_planes_of(const iip_raster *rgb, iip_raster *out);
 

@@ -56,6 +56,7 @@ BAD = {
     "IIPMaxPerClient": ["", "-1", "x", "1 2"],
     "IIPStatus": ["", "maybe"],
     "IIPTimeout": ["", "-1", "x", "5y", "99999999999999999999s"],
+    "IIPThreads": ["", "x", "-1", "1 2"],
     "IIPMaxDecodes": ["", "0", "-1", "x", "1 x", "1 2 3"],
     "IIPCacheSize": ["", "-1", "x", "1M x", "1 2 3"],
     "IIPMetadataCache": ["", "-1", "x", "1 x", "1 2 3"],
