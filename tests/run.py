@@ -221,7 +221,7 @@ def browser(s):
     s.counted("tests/browser/run.sh", rc, out, closing(out))
 
 
-THREADED = ("test_cache", "test_cells", "test_readers", "test_source", "test_serve")
+THREADED = ("test_ahead", "test_cache", "test_cells", "test_readers", "test_source", "test_serve")
 
 
 def tsan(s):
