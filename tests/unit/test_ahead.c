@@ -176,6 +176,54 @@ static void test_same_pixels(void **state)
     assert_true(most > 1);
 }
 
+/* Rows of all planes of a cover with even edges, one behind the other. */
+static void planes_of(job *j, iip_rect cover, int threads, unsigned char *to)
+{
+    iip_ahead_t *a;
+    iip_error e;
+
+    j->c.planes = 1;
+    a = iip_ahead_begin(&j->c, 0, cover, threads, j->b.limit, always);
+    assert_true((a != NULL) == (threads > 0));
+    for (int64_t y = cover.y; y < cover.y + cover.h;) {
+        const int64_t left = cover.y + cover.h - y, h = SIDE - y % SIDE < left ? SIDE - y % SIDE : left;
+        const iip_rect want = {cover.x, y, cover.w, h};
+        iip_raster out[IIP_PLANES];
+
+        for (int k = 0; k < IIP_PLANES; k++) {
+            const int64_t w = iip_plane_side(cover.w, k), rows = iip_plane_side(h, k);
+
+            out[k] = (iip_raster){.w = w, .h = rows, .bands = 1, .stride = (size_t)w, .px = to};
+            to += w * rows;
+        }
+        assert_int_equal(a ? iip_ahead_fetch(a, 0, want, out, &e) : iip_cells_fetch(&j->c, 0, want, out, &e), IIP_OK);
+        y += h;
+    }
+    assert_true(iip_ahead_end(a));
+    iip_cells_done(&j->c, 1);
+    assert_int_equal(j->b.used, 0);
+}
+
+static void test_planes(void **state)
+{
+    const iip_rect cover[] = {{0, 0, 700, 400}, {2, 70, 651, 313}};
+    unsigned char *one = calloc(2, 700 * 400), *more = calloc(2, 700 * 400);
+    job j;
+
+    for (int i = 0; i < 2; i++) {
+        if (i)
+            width = 653, height = 383; /* the level ends at odd places */
+        make(&j, "AHEAD", NULL);
+        planes_of(&j, cover[i], 0, one);
+        make(&j, "AHEAD", NULL);
+        planes_of(&j, cover[i], 3, more);
+        assert_memory_equal(one, more, 2 * 700 * 400);
+    }
+    assert_true(most > 1);
+    free(one);
+    free(more);
+}
+
 static void test_each_cell_once(void **state)
 {
     iip_cache_t *cache = iip_cache_create("cell", 16 << 20, pool);
@@ -271,9 +319,10 @@ static void test_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_same_pixels, setup), cmocka_unit_test_setup(test_each_cell_once, setup),
-        cmocka_unit_test_setup(test_errors, setup),      cmocka_unit_test_setup(test_early_end, setup),
-        cmocka_unit_test_setup(test_alone, setup),       cmocka_unit_test_setup(test_idle, setup),
+        cmocka_unit_test_setup(test_same_pixels, setup),    cmocka_unit_test_setup(test_planes, setup),
+        cmocka_unit_test_setup(test_each_cell_once, setup), cmocka_unit_test_setup(test_errors, setup),
+        cmocka_unit_test_setup(test_early_end, setup),      cmocka_unit_test_setup(test_alone, setup),
+        cmocka_unit_test_setup(test_idle, setup),
     };
 
     apr_initialize();
