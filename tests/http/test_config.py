@@ -13,7 +13,7 @@ ROW = re.compile(r'X\(((?:II|JP)\w+), \w+, (\w+), ([SDHL]), "([^"]*)",\s*[NK],\s
 with open(os.path.join(httpd.TOP, "src", "settings.h")) as _f:
     ROWS = {m[0]: m for m in ROW.findall(_f.read())}  # name -> name, kind, scope, default, arguments
 SAMPLE = {"IIPRoot": "{data}", "IIPSuffix": ".tif", "IIIFBare": "file", "IIPQuality": "jpeg 80", "IIPBaseURL": "https://img.example.org/x",
-          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
+          "IIPTrustedProxy": "10.0.0.0/8 192.0.2.7", "IIPMaxDecodes": "2 8", "IIPThreads": "2", "IIPWatermark": "/marks/m.png 0.5", "IIIFExtraInfo": "'{\"rights\": \"x\"}'", "IIPCopyright": '"(c) A & B, 1999"',
           "IIPJobSourceRoot": "{data}", "IIPJobDestRoot": "{data}", "IIPJobCAFile": "{data}/ca.pem", "IIPJobUserAgent": "a/1",
           "IIPJobCallbackSecret": "{data}/secret", "IIPJobPlaceholderText": '"Please wait"', "IIPJobFailureText": '""',
           "IIPJobPlaceholderFile": "{data}/b.tif", "IIPJobSpool": "/var/spool/iip", "IIPJobWorkers": "2",
