@@ -485,28 +485,6 @@ def test_sequence(iip, serve, pics):
     assert s.get("/iip?FIF=dir/thing&PTL=0,0").status == 404
 
 
-def test_sequence_that_grows(serve, folder):
-    """The folder is read again as soon as it changes."""
-    s = serve(IIP.replace("{dir0}", folder) % "")
-
-    def add(name):
-        Image.fromarray(np.zeros((8, 8), np.uint8)).save(os.path.join(folder, name))
-        os.utime(folder, (1, 10 ** 9 + len(os.listdir(folder))))  # long ago: what was read is kept
-
-    add("other.png")
-    for _ in range(2):
-        assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
-    add("w_pyr_000_090.png")
-    for _ in range(2):
-        assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0"]
-    add("w_pyr_015_090.png")
-    assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0 15"]
-    os.remove(os.path.join(folder, "w_pyr_015_090.png"))
-    assert lines(s.get("/iip?FIF=w&OBJ=Horizontal-views")) == ["Horizontal-views:0"]
-    s = serve(IIP.replace("{dir0}", folder) % "IIPSequencePattern _pyr")
-    assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
-
-
 def test_suffix(serve, pics):
     s = serve(IIP.replace("{dir0}", pics[0]) % "IIPSuffix .tif")
     assert s.get("/iip?FIF=v&WID=50&CVT=png").size == (50, 38)

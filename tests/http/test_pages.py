@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of a file and parts of their size, by ID;N and ID;N;a:b (spec/iiif.md R51, R12)."""
+"""Pages of a file and parts of their size, by ID;N and ID;N;a:b (spec/iiif.md R51, R12); files as views of one picture."""
 import os
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common import CTX2, links, location, near, refused, shrink
 from make_tiff import BLACK0, DEFLATE, RGB, Dir, half, photo, write
@@ -196,3 +197,26 @@ def test_other_formats_have_one_page(serve, folder, data):
     d = s.get("/i/p.jpg;1;1:8/info.json").json()
     full = s.get("/i/p.jpg/info.json").json()
     assert d["width"] == -(-full["width"] // 8) and "pages" not in d
+
+
+def test_sequence_that_grows(serve, folder):
+    """The folder is read again as soon as it changes."""
+    conf = '<Location "/iip">\nSetHandler iip-handler\nIIPRoot "%s"\n%s\n</Location>\n'
+    s = serve(conf % (folder, ""))
+
+    def add(name):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(os.path.join(folder, name))
+        os.utime(folder, (1, 10 ** 9 + len(os.listdir(folder))))  # long ago: what was read is kept
+
+    add("other.png")
+    for _ in range(2):
+        assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
+    add("w_pyr_000_090.png")
+    for _ in range(2):
+        assert s.get("/iip?FIF=w&OBJ=Horizontal-views").body == b"Horizontal-views:0\r\n"
+    add("w_pyr_015_090.png")
+    assert s.get("/iip?FIF=w&OBJ=Horizontal-views").body == b"Horizontal-views:0 15\r\n"
+    os.remove(os.path.join(folder, "w_pyr_015_090.png"))
+    assert s.get("/iip?FIF=w&OBJ=Horizontal-views").body == b"Horizontal-views:0\r\n"
+    s = serve(conf % (folder, "IIPSequencePattern _pyr"))
+    assert s.get("/iip?FIF=w&OBJ=Horizontal-views").status == 404
