@@ -574,7 +574,10 @@ iip_status iip_request_resolve(iip_request *rq, const iip_info *info, const iip_
     }
     if (lim->memory > 0 && (uint64_t)memory > lim->memory) {
         rv = iip_fail(e, IIP_E_LIMIT, 0, "%" PRId64 " bytes for one answer, above the %zu of IIPMaxMemory%s", memory,
-                      lim->memory, info->hold > lim->memory / 2 ? ": it can only be decoded as a whole" : "");
+                      lim->memory,
+                      info->hold > lim->memory / 2 || info->level_hold[rq->level] > lim->memory / 2
+                          ? ": it can only be decoded as a whole"
+                          : "");
         e->part = "size";
         return rv;
     }
