@@ -30,9 +30,9 @@ static int user_may(const user *u, const char *path, const struct stat *st, int 
     return !ap_unixd_config.user_id || (st->st_mode >> shift & (mode_t)what) == (mode_t)what;
 }
 
-static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
+static void check_folder(const char *directive, const char *name, const user *u, int what, apr_pool_t *p)
 {
-    char *path = apr_pstrdup(p, root->path);
+    char *path = apr_pstrdup(p, name);
     const char *why = NULL;
     struct stat st;
 
@@ -40,7 +40,7 @@ static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
         why = "does not exist";
     else if (!S_ISDIR(st.st_mode))
         why = "is no folder";
-    else if (!user_may(u, path, &st, R_OK | X_OK))
+    else if (!user_may(u, path, &st, what))
         why = "cannot be read by User";
     /* Each folder on the way must let User through */
     for (char *end = path; !why && (end = strchr(end + 1, '/'));) {
@@ -50,7 +50,12 @@ static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
         *end = '/';
     }
     if (why)
-        iipd_warn(apr_psprintf(p, "%s %s %s", root->directive, root->path, why));
+        iipd_warn(apr_psprintf(p, "%s %s %s", directive, name, why));
+}
+
+static void check_root(const iip_root *root, const user *u, apr_pool_t *p)
+{
+    check_folder(root->directive, root->path, u, R_OK | X_OK, p);
 }
 
 /* The server a <VirtualHost> became. */
@@ -118,6 +123,29 @@ static void check_slashes(const ap_directive_t *list, server_rec *main_server, s
     }
 }
 
+/* Places that take jobs: their folders, and the spool without which there are none. */
+static void check_jobs(const ap_directive_t *list, const user *u, const char *spool, apr_pool_t *p)
+{
+    static const struct {
+        const char *directive;
+        int what;
+    } folders[] = {{"IIPJobSourceRoot", R_OK | X_OK}, {"IIPJobDestRoot", X_OK}};
+
+    for (const ap_directive_t *d = list; d; d = d->next) {
+        const char *args = d->args;
+
+        if (d->first_child)
+            check_jobs(d->first_child, u, spool, p);
+        else if (!spool && !strcasecmp(d->directive, "IIPJobs") && !strcasecmp(ap_getword_conf(p, &args), "on"))
+            iipd_warn(
+                apr_psprintf(p, "IIPJobs On (%s:%d) without IIPJobSpool: no jobs are taken", d->filename, d->line_num));
+        for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+            if (!strcasecmp(d->directive, folders[i].directive))
+                check_folder(d->directive, ap_server_root_relative(p, ap_getword_conf(p, &args)), u, folders[i].what,
+                             p);
+    }
+}
+
 static void warn_all(apr_pool_t *p, server_rec *s)
 {
     const apr_array_header_t *lines = iipd_warnings();
@@ -131,6 +159,8 @@ static void warn_all(apr_pool_t *p, server_rec *s)
     for (const iip_root *root = iipd_link_roots(); root; root = root->next)
         check_root(root, &u, p);
     check_slashes(ap_conftree, s, s, 0, p);
+    check_jobs(ap_conftree, &u,
+               ((const iip_server_settings *)ap_get_module_config(s->module_config, &iip_module))->job_spool, p);
     for (int i = 0; i < lines->nelts; i++)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "IIP0002: %s", APR_ARRAY_IDX(lines, i, const char *));
 }

@@ -547,3 +547,15 @@ def test_bombs(folder, serve, peer):
     r = jobs.post(peer.url + "/endless.jpg", "file:///e.jpg").json()
     assert jobs.wait(r["id"])["error"]["code"] == 206
     assert time.time() - t < 60
+
+
+def test_warned_at_the_start(folder, configtest):
+    """What keeps jobs from being done is told before the first of them."""
+    os.makedirs(os.path.join(folder, "mine"), mode=0o700)
+    code, text = configtest('<Location /jobs>\n SetHandler imgserve-handler\n IIPJobs On\n IIPJobDestRoot "%s/mine"\n IIPJobSourceRoot "%s/none"\n</Location>'
+                            % (folder, folder))
+    assert code == 0 and "without IIPJobSpool: no jobs are taken" in text
+    assert "IIPJobSourceRoot %s/none does not exist" % folder in text
+    assert not httpd.ROOT or "IIPJobDestRoot %s/mine cannot be read by User" % folder in text
+    code, text = configtest('IIPJobSpool "%s/spool"\n<Location /jobs>\n IIPJobs On\n IIPJobSourceRoot "%s"\n</Location>' % (folder, folder))
+    assert code == 0 and "IIP0002" not in text
