@@ -92,28 +92,43 @@ def test_plt_changes_nothing(jpip, order, kind):
     assert bodies[0] == bodies[1]
 
 
+def planes(get, boxes, d):
+    """Arrays of the components, each decoded alone: three of which two are sub-sampled the tool would turn into RGB."""
+    return [np.frombuffer(get("-r", str(d), "-c", str(i)), np.uint8).reshape(y1 - y0, x1 - x0)
+            for i, (x0, y0, x1, y1) in enumerate(boxes)]
+
+
 @pytest.mark.parametrize("name", ["rpcl-whole-plt.jp2", "lrcp-tiled-none.jp2", "offset.jp2", "lossy.jp2", "gray.jp2", "ht.jp2",
-                                  "cprl-whole-none.jp2", "ppt.jp2"])
+                                  "cprl-whole-none.jp2", "ppt.jp2", "ppm.jp2", "poc.jp2", "sub.jp2", "pcrl-tiled-plt.jp2", "rlcp-whole-none.jp2"])
 def test_regions(jpip, pictures, folder, name):
     """A region at each resolution has exactly the pixels of the whole picture there."""
     s, path = jpip(), pictures + "/" + name
     x0, y0, x1, y1 = frame(path)
-    up = lambda v, d: -(-v // (1 << d))
-    comps = 1 if name == "gray.jp2" else 3
+    up = lambda v, d: -(-v // d)
+    with open(path, "rb") as f:
+        data = f.read()
+    data = data[data.index(b"\xff\x4f\xff\x51"):]
+    sub = jc.Stream(data[:data.index(b"\xff\x90")]).sub
     for d in range(4):
-        fw, fh = up(x1, d) - up(x0, d), up(y1, d) - up(y0, d)
-        want = np.frombuffer(decode(path, "-r", str(d)), np.uint8).reshape(comps, fh, fw)
+        level = lambda v, by: up(up(v, by), 1 << d)
+        boxes = [(level(x0, dx), level(y0, dy), level(x1, dx), level(y1, dy)) for dx, dy in sub]
+        fx, fy = up(x0, 1 << d), up(y0, 1 << d)
+        fw, fh = up(x1, 1 << d) - fx, up(y1, 1 << d) - fy
+        want = planes(lambda *o: decode(path, *o), boxes, d)
         for ox, oy, w, h in ((0.1, 0.2, 0.3, 0.3), (0.45, 0.5, 0.1, 0.02), (0.6, 0.1, 0.4, 0.9), (0.99, 0.99, 0.01, 0.01)):
             a, b = int(ox * fw), int(oy * fh)
             w, h = max(1, int(w * fw)), max(1, int(h * fh))
             c = jc.Cache()
             r, ms, reason = ask(s, c, "/j/%s?fsiz=%d,%d&roff=%d,%d&rsiz=%d,%d" % (name, fw, fh, a, b, w, h))
             assert reason in (1, 2) and not r["JPIP-fsiz"] and not r["JPIP-roff"] and not r["JPIP-rsiz"]
-            got = np.frombuffer(decoded(c, folder, "-r", str(d)), np.uint8).reshape(comps, fh, fw)
-            assert (got[:, b:b + h, a:a + w] == want[:, b:b + h, a:a + w]).all(), (d, a, b, w, h)
+            got = planes(lambda *o: decoded(c, folder, *o), boxes, d)
+            for p, q, box, (dx, dy) in zip(got, want, boxes, sub):
+                left, top = max(box[0], up(fx + a, dx)) - box[0], max(box[1], up(fy + b, dy)) - box[1]
+                right, low = up(fx + a + w, dx) - box[0], up(fy + b + h, dy) - box[1]
+                assert (p[top:low, left:right] == q[top:low, left:right]).all(), (d, a, b, w, h)
 
 
-@pytest.mark.parametrize("name", ["rpcl-whole-none.jp2", "lrcp-tiled-plt.jp2", "lossy.jp2"])
+@pytest.mark.parametrize("name", ["rpcl-whole-none.jp2", "lrcp-tiled-plt.jp2", "lossy.jp2", "ppm.jp2", "poc.jp2"])
 def test_layers(jpip, pictures, folder, name):
     """1..n layers are those of the decoder; the last one completes the picture."""
     s = jpip()
