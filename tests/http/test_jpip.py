@@ -2,6 +2,7 @@
 """JPIP pictures: what a client gets is rebuilt into a code-stream by jpip_client.py and decoded by opj_decompress; the
 pixels must be those of the original (spec/jpip.md 14)."""
 import os
+import shutil
 import struct
 import subprocess
 
@@ -161,6 +162,17 @@ def test_tiles(jpip, pictures, folder, name, kind):
     r, ms, reason = ask(s, c, "/j/%s?type=%s&fsiz=187,141" % (name, kind))
     assert r["Content-Type"] == "image/jpt-stream" and reason == 1
     assert decoded(c, folder, tiles=True) == decode(pictures + "/" + name)
+
+
+@pytest.mark.skipif(not shutil.which("opj_jpip_transcode"), reason="no libopenjpip-server")
+@pytest.mark.parametrize("name", ["rpcl-whole-plt.jp2", "lrcp-tiled-none.jp2", "parts.jp2", "bare.j2k"])
+def test_openjpip(jpip, pictures, folder, name):
+    """OpenJPIP's own client side takes a JPT-stream."""
+    r = jpip().get("/j/%s?type=jpt-stream&stream=0&fsiz=%d,%d" % ((name,) + size(pictures + "/" + name)))
+    with open(folder + "/a.jpt", "wb") as f:
+        f.write(r.body)
+    subprocess.run(["opj_jpip_transcode", folder + "/a.jpt", folder + "/out.j2k"], check=True, capture_output=True)
+    assert decode(folder + "/out.j2k") == decode(pictures + "/" + name)
 
 
 def test_tile_parts_of_a_resolution(jpip, pictures, folder):
