@@ -501,6 +501,27 @@ def test_webjpip(jpip):
     assert s.get("%s?cclose=*&cid=%s" % (path, cid)).status == 200
 
 
+def test_kakadu(jpip, pictures, folder):  # noqa: F811
+    """Fields of Kakadu's client all at once: several transports, qid in order, preferences, quantities in metareq, a window
+    in pieces, the cache told by model after the channel is lost."""
+    s, c = jpip(), jc.Cache()
+    size = "fsiz=187,141,closest&roff=0,0&rsiz=187,141&comps=0-2&stream=0&layers=3"
+    r = s.get("/j?target=rpcl-whole-plt.jp2&tid=0&qid=1&cnew=http-tcp,http&type=jpp-stream,jpt-stream&%s&len=2000&"
+              "metareq=[roid/w;asoc/w;nlst/w:1024]!!,[jp2h:r/s!]R0D2&pref=color-ict,bandwidth:0/r&cap=vbas,windows&srate=0".replace("!!,", ",") % size)
+    cid, path = opened(r)
+    assert r["JPIP-qid"] == "1" and len(r["JPIP-tid"]) == 16
+    assert c.take(r.body)[1] == 4 and len(r.body) <= 2003
+    for n in range(2, 8):
+        r = s.get("%s?cid=%s&qid=%d&wait=no&%s&len=%d" % (path, cid, n, size, 2000 * n))
+        assert r["JPIP-qid"] == str(n) and r["Content-Type"] == "image/jpp-stream"
+        c.take(r.body)
+    assert s.get("%s?cid=%s&cclose=*&len=1" % (path, cid)).status == 200
+    r = s.request("POST", "/j", None, ("target=rpcl-whole-plt.jp2&cnew=http&type=jpp-stream&%s&model=%s" % (size, c.model())).encode())
+    opened(r)
+    assert c.take(r.body)[1] in (1, 2) and c.doubled == 0
+    assert decoded(c, folder) == decode(pictures + "/rpcl-whole-plt.jp2")
+
+
 # ---- HTTP
 
 def test_headers(jpip):
