@@ -146,6 +146,7 @@ soak: all
 bench: all
 	$(PYTHON) tests/bench/bench.py
 	$(PYTHON) tests/bench/sources.py
+	$(PYTHON) tests/bench/streams.py
 	$(PYTHON) tests/bench/sizing.py
 
 # The README's generated parts: directive table, bench figures

@@ -23,7 +23,7 @@ def main():
     table = subprocess.run([TOP / sys.argv[1] / "iip", "-D"], check=True, capture_output=True, text=True).stdout
     head = "\n| Directive | Where | Default | What it does |\n|---|---|---|---|\n"
     text = fill(readme.read_text(), "directives", head + table + "\n")
-    for mark in ("figures", "sources"):
+    for mark in ("figures", "sources", "streams"):
         figures = TOP / f"tests/bench/{mark}.md"
         if figures.exists():
             text = fill(text, mark, figures.read_text())
