@@ -16,45 +16,6 @@
 #define MOST_ELEMENTS 200000
 #define MOST_DEPTH    256
 
-/* The text of an SVGZ; what is not compressed is itself. */
-static job_code inflated(const void **data, size_t *n, int64_t max_bytes, apr_pool_t *p, job_error *e)
-{
-    const unsigned char *in = *data;
-    size_t room = 4 * *n + 4096;
-    z_stream z = {0};
-    unsigned char *out;
-    iip_error why;
-    int rc;
-
-    if (*n < 2 || in[0] != 0x1f || in[1] != 0x8b)
-        return JOB_OK;
-    if (inflateInit2(&z, 15 + 16) != Z_OK)
-        return job_fail(e, JOB_E_SVG, 1, "no memory");
-    z.next_in = (unsigned char *)(uintptr_t)in;
-    z.avail_in = *n > UINT32_MAX ? UINT32_MAX : (unsigned)*n;
-    for (;; room *= 4) {
-        if (room > (size_t)max_bytes)
-            room = (size_t)max_bytes + 1;
-        if (!(out = iip_codec_alloc(room, p, &why))) {
-            inflateEnd(&z);
-            return job_fail(e, JOB_E_SVG, 1, "no memory");
-        }
-        if (z.total_out)
-            memcpy(out, *data, z.total_out);
-        z.next_out = out + z.total_out;
-        z.avail_out = (unsigned)(room - z.total_out);
-        rc = inflate(&z, Z_FINISH);
-        *data = out;
-        *n = z.total_out;
-        if (rc != Z_BUF_ERROR || z.avail_out > 0 || room > (size_t)max_bytes)
-            break;
-    }
-    inflateEnd(&z);
-    if (z.total_out > (size_t)max_bytes)
-        return job_fail(e, JOB_E_TOO_LARGE, 0, "the source is larger than allowed");
-    return rc == Z_STREAM_END ? JOB_OK : job_fail(e, JOB_E_SVG, 0, "its compression is damaged");
-}
-
 #ifdef IIP_HAVE_EXPAT
 typedef struct {
     XML_Parser parser;
@@ -274,6 +235,45 @@ job_code job_svg_look(const void *data, size_t n, int64_t max_bytes, double *w, 
 }
 
 #if defined(IIP_HAVE_RSVG) && defined(IIP_HAVE_EXPAT)
+/* The text of an SVGZ; what is not compressed is itself. */
+static job_code inflated(const void **data, size_t *n, int64_t max_bytes, apr_pool_t *p, job_error *e)
+{
+    const unsigned char *in = *data;
+    size_t room = 4 * *n + 4096;
+    z_stream z = {0};
+    unsigned char *out;
+    iip_error why;
+    int rc;
+
+    if (*n < 2 || in[0] != 0x1f || in[1] != 0x8b)
+        return JOB_OK;
+    if (inflateInit2(&z, 15 + 16) != Z_OK)
+        return job_fail(e, JOB_E_SVG, 1, "no memory");
+    z.next_in = (unsigned char *)(uintptr_t)in;
+    z.avail_in = *n > UINT32_MAX ? UINT32_MAX : (unsigned)*n;
+    for (;; room *= 4) {
+        if (room > (size_t)max_bytes)
+            room = (size_t)max_bytes + 1;
+        if (!(out = iip_codec_alloc(room, p, &why))) {
+            inflateEnd(&z);
+            return job_fail(e, JOB_E_SVG, 1, "no memory");
+        }
+        if (z.total_out)
+            memcpy(out, *data, z.total_out);
+        z.next_out = out + z.total_out;
+        z.avail_out = (unsigned)(room - z.total_out);
+        rc = inflate(&z, Z_FINISH);
+        *data = out;
+        *n = z.total_out;
+        if (rc != Z_BUF_ERROR || z.avail_out > 0 || room > (size_t)max_bytes)
+            break;
+    }
+    inflateEnd(&z);
+    if (z.total_out > (size_t)max_bytes)
+        return job_fail(e, JOB_E_TOO_LARGE, 0, "the source is larger than allowed");
+    return rc == Z_STREAM_END ? JOB_OK : job_fail(e, JOB_E_SVG, 0, "its compression is damaged");
+}
+
 /* cairo's premultiplied words to straight octets */
 static void straight(const unsigned char *from, size_t stride, iip_raster *out)
 {
