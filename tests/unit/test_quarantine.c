@@ -68,7 +68,7 @@ static iip_status check(uint64_t ino)
     return iip_quarantine_check(&s, &e);
 }
 
-static volatile char *nowhere;
+static volatile char *volatile nowhere = (volatile char *)16; /* not NULL: the sanitizer would see that first */
 
 static void fault(void)
 {
@@ -88,6 +88,7 @@ static void stop(void)
     abort();
 }
 
+#ifndef IIP_ASAN /* its frames and its stack for signals are others */
 static int __attribute__((noinline)) deeper(volatile char *above)
 {
     volatile char here[512] = {0};
@@ -104,6 +105,7 @@ static void overflow(void)
     iip_quarantine_enter(&a);
     deeper(&c);
 }
+#endif
 
 static void test_faults(void **state)
 {
@@ -117,7 +119,7 @@ static void test_faults(void **state)
     assert_int_equal(check(1), IIP_OK);
     assert_int_equal(check(3), IIP_OK);
     assert_int_equal(in_child(stop), SIGABRT);
-#ifndef IIP_ASAN /* its frames and its stack for signals are others */
+#ifndef IIP_ASAN
     assert_int_equal(in_child(overflow), SIGSEGV);
     assert_int_equal(check(5), IIP_E_CORRUPT);
 #endif
