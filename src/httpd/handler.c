@@ -320,6 +320,8 @@ static int serve(iipd_request *q, iip_server_t *sv)
         if (q->e.status != IIP_OK)
             return OK;
     } else {
+        if (other_method(q))
+            return answer_method(q);
         if (!q->file)
             return OK;
         if (q->in.named)
@@ -331,8 +333,9 @@ static int serve(iipd_request *q, iip_server_t *sv)
         else if (q->e.status != IIP_OK)
             return OK;
     }
-    if (q->src && iipd_purges(q))
-        return iipd_purge(q);
+    /* httpd was asked for this method alone: whoever may purge may not therefore see. The file's place has the word */
+    if (q->src && iipd_is_purge(q->r))
+        return iipd_purges(q) ? iipd_purge(q) : answer_method(q);
     if (look.status != IIP_OK && (wants_info || !q->src)) {
         q->e = look;
         return OK;

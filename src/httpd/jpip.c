@@ -319,6 +319,13 @@ static iip_status read_target(iipd_ask *j)
     return rv;
 }
 
+static int is_method(const iipd_request *q)
+{
+    const request_rec *r = q->r;
+
+    return iipd_purges(q) || r->method_number == M_GET || r->method_number == M_POST || r->method_number == M_OPTIONS;
+}
+
 static int answer(iipd_ask *j)
 {
     iipd_request *q = j->q;
@@ -332,6 +339,10 @@ static int answer(iipd_ask *j)
         return rc;
     if (iipd_purges(q))
         return iipd_purge(q);
+    if (!is_method(q)) { /* the file's place is another */
+        iip_refuse(&q->e, IIP_E_METHOD, NULL);
+        return OK;
+    }
     if (iip_claim_take(iip_server_gate(j->sv)->permits, iipd_budget(q), &j->own, &q->e) != IIP_OK ||
         step_in(j, &q->e) != IIP_OK)
         return OK;
@@ -367,13 +378,6 @@ static int answer(iipd_ask *j)
     }
     expose(r);
     return send_body(j);
-}
-
-static int is_method(const iipd_request *q)
-{
-    const request_rec *r = q->r;
-
-    return iipd_purges(q) || r->method_number == M_GET || r->method_number == M_POST || r->method_number == M_OPTIONS;
 }
 
 /* JPIP requests may take half of the server: one that waits for its channel or its client keeps a thread, and tiles are

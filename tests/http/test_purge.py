@@ -161,3 +161,41 @@ def test_memcached_forgets_too(own, serve, cached):
     wait_stored(2, m)
     assert s.get(TILE).body == want
     assert [c for *_, c in log(s, 5)] == ["miss", "shared", "-", "miss", "shared"]
+
+
+@pytest.mark.log("AH01630", "IIP0002")
+def test_shows_nothing(own, serve):
+    """Where a rule is for GET alone, as <Limit GET POST> is, PURGE is no other way to see the picture."""
+    asks = "".join('<Location "/iip%s">\nSetHandler iip-handler\nIIPStatus %s\n</Location>\n' % (on, on) for on in ("On", "Off"))
+    hidden = "<Limit GET POST>\nRequire all denied\n</Limit>\n</Location>\n"
+    s = serve(asks + '<Location "/off">\nIIPStatus Off\n%s<Location "/on">\n%s' % (hidden, hidden.replace("</Loc", "IIPStatus On\n</Loc"))
+              + place("/i", "iiif", own) + '<Location "/i/sub">\nIIPStatus Off\n' + hidden
+              + place("/j", "jpip", own) + '<Location "/j/sub">\nIIPStatus Off\n' + hidden, fresh=True)
+    for folder in ("off", "on"):
+        os.makedirs(s.dir + "/htdocs/" + folder)
+        shutil.copy(own + "/a.tif", s.dir + "/htdocs/%s/a.tif" % folder)
+    os.makedirs(own + "/sub")
+    shutil.copy(own + "/a.tif", own + "/sub/a.tif")
+    for on in ("On", "Off"):
+        for folder in ("on", "off"):
+            for url in ("/iip%s?FIF=/%s/a.tif&CVT=jpeg", "/iip%s?FIF=/%s/a.tif&OBJ=max-size", "/iip%s?IIIF=/%s/a.tif/info.json"):
+                assert s.get(url % (on, folder)).status == 403
+                r = s.request("PURGE", url % (on, folder))
+                if folder == "on":
+                    forgotten(r)
+                else:
+                    refused(r, 405)
+    assert s.get("/i/sub/a.tif/full/max/0/default.jpg").status == s.get("/i/sub%2Fa.tif/full/max/0/default.jpg").status == 403
+    for url in ("/i/sub/a.tif/full/max/0/default.jpg", "/i/sub%2Fa.tif/full/max/0/default.jpg", "/i/sub%2Fa.tif/info.json",
+                "/j/sub%2Fa.tif?fsiz=9,9"):
+        refused(s.request("PURGE", url), 405)
+
+
+@pytest.mark.log("IIP0002")
+def test_other_methods_of_named_files(own, serve):
+    s = serve('<Location "/q">\nSetHandler iip-handler\n</Location>\n', fresh=True)
+    shutil.copy(own + "/a.tif", s.dir + "/htdocs/a.tif")
+    assert s.get("/q?FIF=/a.tif&CVT=jpeg").status == s.request("POST", "/q?FIF=/a.tif&CVT=jpeg").status == 200
+    for method in ("PUT", "DELETE", "PURGE"):
+        refused(s.request(method, "/q?FIF=/a.tif&CVT=jpeg"), 405)
+    assert s.request("OPTIONS", "/q?FIF=/a.tif&CVT=jpeg").status == 204
