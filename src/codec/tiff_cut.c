@@ -104,12 +104,14 @@ void iip_tiff_codes_clear(iip_tiff_codes_t *t)
 int iip_tiff_codes_read(iip_tiff_codes_t *t, const unsigned char *p, const iip_tiff_jpeg *j)
 {
     for (size_t at = 2; at < j->at;) {
-        const unsigned char *s = p + at + 4, *end = p + at + 2 + (p[at + 2] << 8 | p[at + 3]);
+        const unsigned char *s, *end;
 
-        if (p[at + 1] == 0xFF) { /* a fill byte */
+        if (p[at + 1] == 0xFF) { /* a fill byte: the marker behind it may be the last of all bytes */
             at++;
             continue;
         }
+        s = p + at + 4;
+        end = p + at + 2 + (p[at + 2] << 8 | p[at + 3]);
         if (p[at + 1] == DRI)
             return 0;
         while (p[at + 1] == DHT && s < end)
