@@ -3,7 +3,6 @@
  * signal handler; its slot then belongs to nobody until the time is over. */
 #include "quarantine.h"
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -53,6 +52,18 @@ static void on_fault(int sig, siginfo_t *si, void *context)
     } else {
         next->sa_handler(sig);
     }
+}
+
+void iip_quarantine_mask(sigset_t *old)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    for (int i = 0; i < FAULTS; i++)
+        sigdelset(&all, faults[i]);
+    sigdelset(&all, SIGSYS);
+    sigdelset(&all, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &all, old);
 }
 
 static void drop_stack(void *stack)

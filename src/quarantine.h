@@ -5,6 +5,7 @@
 #ifndef IIP_QUARANTINE_H
 #define IIP_QUARANTINE_H
 #include "source/source.h"
+#include <signal.h>
 
 #define IIP_QUARANTINE_SECONDS 600
 #define IIP_QUARANTINE_SLOTS   1024 /* files being worked on, on the whole machine, and files that are refused */
@@ -25,6 +26,9 @@ typedef struct {
 /* This process works with q (zeroed at first), NULL: with none. catch: its faults are seen, in front of what was set to
  * see them before; then once, and before it has more threads. */
 void iip_quarantine_use(iip_quarantine *q, int catch);
+/* Before a thread of our own is made: signals are for those that httpd knows, but a fault is everybody's own, and where
+ * it is blocked the kernel ends the process without asking. *old: to be set again afterwards. */
+void iip_quarantine_mask(sigset_t *old);
 /* As it was before catch. Takes no lock. */
 void iip_quarantine_release(void);
 

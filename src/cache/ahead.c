@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Two rows of cells: the one that is wanted and the next, each cell free, taken or done under one lock. */
 #include "ahead.h"
+#include "quarantine.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -242,16 +242,11 @@ static void *run(void *helper_)
     return NULL;
 }
 
-/* Signals are for the threads that httpd knows; a fault is everybody's own. */
 static void start(iip_ahead_t *a)
 {
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
-    sigset_t all, before;
+    sigset_t before;
 
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        sigdelset(&all, own[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    iip_quarantine_mask(&before);
     while (a->started < a->threads && a->idle(1)) {
         helper *h = &a->thread[a->started];
 

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -292,7 +291,7 @@ static void *build_behind(void *indexes)
 static int begin(const job *j)
 {
     behind *b = &j->xs->behind;
-    sigset_t all, before;
+    sigset_t before;
     iip_error e;
 
     if (b->begun)
@@ -307,8 +306,7 @@ static int begin(const job *j)
         return 0;
     b->file.piece = apr_pmemdup(b->pool, j->f->piece, (size_t)j->f->pieces * sizeof *j->f->piece);
     if (iip_source_keep(&b->file.s, j->f->s, b->pool, &e) == IIP_OK && b->file.s != j->f->s) {
-        sigfillset(&all); /* they are httpd's */
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        iip_quarantine_mask(&before);
         b->begun = b->busy = pthread_create(&b->thread, NULL, build_behind, j->xs) == 0;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }

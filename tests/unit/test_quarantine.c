@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who is blamed for a crash: real ones, in processes of their own. */
 #include "quarantine.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -86,6 +87,26 @@ static void stop(void)
 
     iip_quarantine_enter(&a);
     abort();
+}
+
+static void *fault_there(void *unused)
+{
+    fault();
+    return NULL;
+}
+
+/* As ahead.c and indexes.c make theirs. */
+static void fault_behind(void)
+{
+    sigset_t old, now;
+    pthread_t id;
+
+    iip_quarantine_mask(&old);
+    pthread_create(&id, NULL, fault_there, NULL);
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+    if (!sigismember(&now, SIGTERM) || !sigismember(&now, SIGUSR1) || sigismember(&old, SIGTERM))
+        _exit(1);
+    pthread_join(id, NULL);
 }
 
 #ifndef IIP_ASAN /* its frames and its stack for signals are others */
@@ -221,10 +242,19 @@ static void test_room(void **state)
     iip_quarantine_release();
 }
 
+static void test_threads(void **state)
+{
+    assert_int_equal(in_child(fault_behind), SIGSEGV);
+    assert_int_equal(check(2), IIP_E_CORRUPT);
+    assert_int_equal(check(1), IIP_OK);
+    assert_string_equal(names, "inner;");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blameless, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_room, setup, teardown),
