@@ -32,6 +32,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    os.environ["IIP_MPM"] = config.getoption("--mpm")  # for tests that lay out their servers by it
     config.addinivalue_line("markers", "log(regex, ...): lines at warn or above that this test expects in the error log")
     config.addinivalue_line("markers", "any_mpm: run under every MPM; the rest runs under event")
     config.addinivalue_line("markers", "slow: left out of sanitizer runs")
