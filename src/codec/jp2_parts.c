@@ -237,6 +237,8 @@ static iip_status one_part(iip_jp2_head *h, iip_jp2_window *w, scan *s, int64_t 
     h->apart |= seen.apart;
     h->marked |= seen.marked;
     first = h->first[tile] < 0;
+    if (seen.own && !first && !s->any) /* T.800 A.6.1, A.6.2; nobody has looked at what it says */
+        return iip_jp2_damaged(w->e, "a coding style behind the first tile-part");
     if (put_part(h, s,
                  (iip_jp2_part){.at = at,
                                 .len = *len,
