@@ -317,8 +317,8 @@ static iip_status write_all(iip_jp2_small *s)
     if (rv != IIP_OK)
         return rv;
     room = 2 + s->h->head_len + 12 + n + 2 + s->packed + 2;
-    if (s->fine) /* lists of precincts, in COD and COC segments of more than 12 bytes each */
-        room += (s->h->head_len + n) / 12 * IIP_JP2_RES;
+    if (s->fine) /* lists of precincts, in COD and COC segments of 11 bytes at least, however many there are */
+        room += (s->h->head_len + n) / 11 * IIP_JP2_RES;
     if (!(s->mem = malloc(room)))
         return iip_fail(s->e, IIP_E_MEMORY, APR_ENOMEM, "JPEG 2000: no memory for %zu bytes of packets", room);
     sot = put_head(s, s->mem);
