@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Any bytes as a JPEG 2000 file, read by its tiles and then by the packets of its windows: header, then of each level
- * the first, the last and a middle cell. Pictures may be large, what is decoded of them is not. */
+ * the first, the last and a middle cell, and a little of one: small windows of large cells are made of packets anew.
+ * Pictures may be large, what is decoded of them is not. */
 #include "codec/jp2.h"
 #include "reader.h"
 
@@ -12,12 +13,14 @@ static iip_status read_cells(iip_reader_t *r, const iip_info *info, int level, i
     const size_t pixel = (size_t)info->bands * iip_sample_size(info->sample);
     iip_status rv = IIP_OK;
 
-    for (int i = 0; i < 3 && rv == IIP_OK; i++) {
-        iip_rect want = {(l->w - 1) * i / 2 / l->tile_w * l->tile_w, (l->h - 1) * i / 2 / l->tile_h * l->tile_h, 0, 0};
+    for (int i = 0; i < 4 && rv == IIP_OK; i++) {
+        const int64_t at = i < 3 ? i : 0, w = i < 3 ? l->tile_w : 16, h = i < 3 ? l->tile_h : 16;
+        iip_rect want = {(l->w - 1) * at / 2 / l->tile_w * l->tile_w, (l->h - 1) * at / 2 / l->tile_h * l->tile_h, 0,
+                         0};
         iip_raster out;
 
-        want.w = l->tile_w < l->w - want.x ? l->tile_w : l->w - want.x;
-        want.h = l->tile_h < l->h - want.y ? l->tile_h : l->h - want.y;
+        want.w = w < l->w - want.x ? w : l->w - want.x;
+        want.h = h < l->h - want.y ? h : l->h - want.y;
         out = (iip_raster){want.w, want.h, info->bands, info->sample, (size_t)want.w * pixel, NULL};
         if (!(out.px = malloc(out.stride * (size_t)want.h)))
             return IIP_E_MEMORY;
