@@ -11,7 +11,7 @@ libmemcached-dev"
 # the demo and the tests: a server, pictures, viewers
 demo="apache2 python3 libvips-tools plasma-workspace-wallpapers ca-certificates"
 # the tests alone
-check="libcmocka-dev python3-pytest python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs gdal-bin liblcms2-utils \
+check="libcmocka-dev python3-pytest python3-pytest-xdist python3-numpy python3-tifffile python3-pil imagemagick libtiff-tools libjpeg-turbo-progs gdal-bin liblcms2-utils \
 libopenjp2-tools grokj2k-tools libavif-bin libheif-examples libjxl-tools libimage-exiftool-perl poppler-utils \
 valgrind clang libclang-rt-14-dev clang-format curl openssl chromium wrk iipimage-server libapache2-mod-fcgid libopenslide-dev vsftpd python3-pyftpdlib"
 # JPIP: pictures, and the other stores of channels

@@ -3,8 +3,8 @@
 """Runs the test suites and ends with one line "N passed, N failed[, N skipped]" over all of them.
 
 run.py [--only SUITE[,SUITE]]   of those below; tsan and valgrind run only when named
-Everything is built first, then three suites at a time run side by side: much of what they do is waiting. What each says goes to build/check/SUITE.log; a failing
-suite's last lines are shown."""
+Everything is built first, then three suites at a time run side by side: much of what they do is waiting.
+What each says goes to build/check/SUITE.log; a failing suite's last lines are shown."""
 import argparse
 import glob
 import os
@@ -203,8 +203,8 @@ def tool(s):
 
 
 def http(s):
-    """Under event."""
-    pytest(s, "event", "tests/http")
+    """Under event; two files at a time, for most of it is waiting."""
+    pytest(s, "event", "-n", "2", "--dist", "loadfile", "tests/http")
 
 
 def mpms(s):

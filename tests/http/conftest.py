@@ -66,6 +66,7 @@ def mpm(request):
 def work():
     """A folder that httpd's user can reach."""
     own = os.environ.get("IIP_WORK") or os.path.join(httpd.TOP, "build", "http")
+    own += os.environ.get("PYTEST_XDIST_WORKER", "")  # of several processes side by side each has its own
     os.makedirs(own, exist_ok=True)
     os.chmod(own, 0o755)
     w = own if httpd.reachable(own) else tempfile.mkdtemp(prefix="mod_iip-")
