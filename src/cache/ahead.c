@@ -346,7 +346,10 @@ iip_status iip_ahead_fetch(void *ahead, int level, iip_rect want, iip_raster *ou
     if (row->cells && equal(row->want, want)) {
         a->now ^= 1;
     } else {
-        /* The first row, or another than was foreseen */
+        /* The first row, or another than was foreseen: what has been begun of that ends, nothing more is begun */
+        for (int i = 0; i < row->cells; i++)
+            if (row->cell[i].is == FREE)
+                row->cell[i].is = FAILED;
         for (int i = 0; i < row->cells; i++)
             while (row->cell[i].is == TAKEN)
                 wait_locked(a, &a->done, PATIENCE);
