@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The line is looked at every few milliseconds by those in it: large work takes a hundred times that, and no lock or
- * semaphore can be lost with a child that holds it. */
+ * Those in line are waked when a permit is given back, and look by themselves every few milliseconds: a wake may meet
+ * a child that has just died, and no lock or semaphore can be lost with a child that holds it. */
 #include "permits.h"
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,19 +81,20 @@ static int try_it(iip_permits *p, int at, int32_t pid)
 int iip_permits_enter(iip_permits *p, int most, int sure, const iip_budget *b, iip_error *e)
 {
     const int32_t pid = (int32_t)getpid();
+    const struct timespec most_ns = {0, LOOK};
     int busy, waiting, at, got;
+    uint32_t seen;
 
     iip_permits_read(p, &busy, &waiting);
     if ((!sure && busy >= p->places && waiting >= most) || (at = stand(p, pid)) < 0) {
         iip_fail(e, IIP_E_BUSY, 0, "%d large requests are at work, %d wait", busy, waiting);
         return -1;
     }
-    while ((got = try_it(p, at, pid)) < 0) {
-        const struct timespec pause = {0, LOOK};
-
-        if (iip_budget_check(b, e) != IIP_OK)
+    for (;;) {
+        seen = __atomic_load_n(&p->given, __ATOMIC_ACQUIRE);
+        if ((got = try_it(p, at, pid)) >= 0 || iip_budget_check(b, e) != IIP_OK)
             break;
-        nanosleep(&pause, NULL);
+        syscall(SYS_futex, &p->given, FUTEX_WAIT, seen, &most_ns, NULL, 0);
     }
     step_out(p, at);
     return got;
@@ -99,6 +103,8 @@ int iip_permits_enter(iip_permits *p, int most, int sure, const iip_budget *b, i
 void iip_permits_leave(iip_permits *p, int number)
 {
     give(&p->permit[number]);
+    __atomic_fetch_add(&p->given, 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &p->given, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 iip_status iip_claim_take(iip_permits *p, const iip_budget *b, int *claim, iip_error *e)

@@ -12,6 +12,7 @@
 
 typedef struct {
     int32_t places, permit[IIP_PERMITS_MOST]; /* permit: who has it, 0 = free */
+    uint32_t given;                           /* one more with each permit that is given back: a futex */
     uint64_t arrivals;
     struct {
         int32_t pid;     /* 0 = free */
